@@ -11,7 +11,6 @@ from lagent.schema import ActionReturn, ActionStatusCode
 
 from xagent.agent.lagent_llm import LagentLLM, to_conversation
 from xagent.agent.lagent_tools import ObjectParser, PlaygroundAction, playground_actions
-from xagent.agent.prompting import PromptBuilder
 from xagent.agent.react import XAgentProtocol, build_react_agent, system_language
 from xagent.chat.message import Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS, get_protocol
@@ -19,6 +18,7 @@ from xagent.chat.protocol.react import describe_tool, read_description
 from xagent.chat.template import render, to_text
 from xagent.data.dataset import choose_template
 from xagent.errors import ConfigError
+from xagent.inference.prompting import PromptBuilder
 from xagent.model.generation import Generator
 from xagent.playground import KINDS, TOOLS, episodes_to_conversation, generate_episodes
 

@@ -9,12 +9,12 @@ import pytest
 from agent_fixtures import tiny_model, tiny_tokenizer
 
 from xagent.agent.lagent_llm import load_agent_llm
-from xagent.agent.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS
 from xagent.chat.template import render
 from xagent.data.encode import encode
 from xagent.errors import CheckpointError, ConfigError, DataError
+from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
 
 HELLO = Conversation((Message("system", "Be brief."), Message("user", "Hi <|eot_id|>")))
 

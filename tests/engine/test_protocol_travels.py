@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from xagent.agent.lagent_llm import load_agent_llm
-from xagent.agent.prompting import AgentSettings, load_agent_settings
 from xagent.agent.react import SpokenProtocol, build_react_agent
 from xagent.cli import main
+from xagent.inference.prompting import AgentSettings, load_agent_settings
 from xagent.model.checkpoint import find_checkpoints
 
 

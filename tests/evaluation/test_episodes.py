@@ -9,13 +9,13 @@ import pytest
 from agent_fixtures import Reciter, tiny_model, tiny_tokenizer
 
 from xagent.agent.lagent_llm import LagentLLM
-from xagent.agent.prompting import PromptBuilder
 from xagent.chat.message import ToolSpec
 from xagent.chat.protocol import get_protocol
 from xagent.errors import ConfigError
 from xagent.evaluation.episodes import EpisodeResult, evaluate_episodes, run_episode
 from xagent.evaluation.grading import CallMade, answers, grade, reference_calls
 from xagent.evaluation.report import summarise
+from xagent.inference.prompting import PromptBuilder
 from xagent.model.generation import Generator
 from xagent.playground import KINDS, TOOLS, Episode, Step, call_tool, episodes_to_conversation, generate_episodes
 

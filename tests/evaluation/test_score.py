@@ -12,7 +12,6 @@ import torch
 from agent_fixtures import Reciter, tiny_model, tiny_tokenizer
 
 from xagent.agent.lagent_llm import LagentLLM
-from xagent.agent.prompting import AgentSettings, PromptBuilder
 from xagent.chat.message import Conversation, Message, ToolCall
 from xagent.cli import main
 from xagent.data.encode import IGNORE_INDEX
@@ -27,6 +26,7 @@ from xagent.evaluation.replies import Replying
 from xagent.evaluation.score import Contestant, score
 from xagent.evaluation.score_report import Score, Side, console, markdown, write_score
 from xagent.evaluation.summary import differences, summarise
+from xagent.inference.prompting import AgentSettings, PromptBuilder
 from xagent.model.generation import Generator
 from xagent.model.teacher_forcing import score_tokens
 from xagent.playground import TOOLS, Episode, Step, episodes_to_conversation, generate_episodes

@@ -10,11 +10,11 @@ from typing import Any
 from lagent.llms import BaseModel
 
 from xagent.agent.batching import BatchingFront
-from xagent.agent.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.chat.message import Conversation, Message
 from xagent.chat.protocol import Protocol
 from xagent.chat.protocol.react import FIELDS
 from xagent.errors import ConfigError
+from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.model.generation import Completion, Generator, load_model
 
 

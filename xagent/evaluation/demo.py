@@ -10,7 +10,6 @@ from itertools import chain
 from pathlib import Path
 
 from xagent.agent.lagent_llm import load_agent_llm
-from xagent.agent.prompting import AgentSettings
 from xagent.assets import resolve
 from xagent.config import load_config, validate_config
 from xagent.convert.agent_flan import convert_agent_flan
@@ -19,6 +18,7 @@ from xagent.convert.pth_to_hf import pth_to_hf
 from xagent.engine.runner import train
 from xagent.evaluation.episodes import EpisodeResults, evaluate_episodes
 from xagent.evaluation.report import console_table, write_report
+from xagent.inference.prompting import AgentSettings
 from xagent.model.checkpoint import find_checkpoints
 from xagent.playground.generate import generate_episodes
 from xagent.playground.records import write_raw_agent_flan

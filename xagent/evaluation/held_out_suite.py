@@ -11,7 +11,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from xagent.agent.prompting import PromptBuilder
 from xagent.chat.message import ToolCall
 from xagent.data.encode import Example, encode
 from xagent.data.inspect.sources import open_file
@@ -20,6 +19,7 @@ from xagent.evaluation.grading import same_value
 from xagent.evaluation.items import ItemKey, ItemResult, Metric
 from xagent.evaluation.replies import Reply, Replying, chunks, reply_to_all
 from xagent.evaluation.suite import text_digest
+from xagent.inference.prompting import PromptBuilder
 from xagent.model.teacher_forcing import TokenScores, score_tokens
 
 WITH_CALLS, WITHOUT_CALLS = "records with calls", "records without calls"

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 
 from xagent.agent.lagent_llm import load_agent_llm
-from xagent.agent.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.assets import resolve
 from xagent.chat.protocol import get_protocol
 from xagent.evaluation.items import ItemLog
 from xagent.evaluation.score_report import BASE, MODEL, Score, Side
 from xagent.evaluation.suite import Suite, ordered
+from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model.bin", "tokenizer.json")
 
