@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lagent.actions import ActionExecutor
@@ -27,6 +27,24 @@ from xagent.errors import ConfigError
 _TEXTS = {"en": (CALL_PROTOCOL_EN, FORCE_STOP_PROMPT_EN), "zh": (CALL_PROTOCOL_CN, FORCE_STOP_PROMPT_CN)}
 _PROTOCOLS = {"en": "react", "zh": "react_zh"}
 
+NO_ANSWER = "Stopped: no answer"
+"""How the ``errmsg`` of a loop begins that used its replies up."""
+
+OnStep = Callable[[ActionReturn, str], None]
+"""Is told what a call gave (or why there was none to run), and the observation that the model is shown."""
+
+
+def protocol_in(language: str, protocol: str | Protocol) -> Protocol:
+    """Give the protocol that a loop in this language speaks: of Lagent's own two the language chooses one.
+
+    Raises:
+        ConfigError: language or protocol is unknown.
+    """
+    if language not in _TEXTS:
+        raise ConfigError(f"language must be one of {', '.join(_TEXTS)}, got {language!r}")
+    spoken = get_protocol(protocol)
+    return get_protocol(_PROTOCOLS[language]) if spoken.name in _PROTOCOLS.values() else spoken
+
 
 def system_language(protocol: str) -> str:
     """Give the language of Lagent's system text under a protocol: ``zh`` for ``react_zh``, else ``en``."""
@@ -42,15 +60,32 @@ class XAgentProtocol(ReActProtocol):
 
     Args:
         language: ``en`` or ``zh``, of the system text.
+        system: stands before the tools, as a conversation's own system text does in training.
     """
 
-    def __init__(self, language: str = "en") -> None:
+    on_step: OnStep | None = None
+
+    def __init__(self, language: str = "en", system: str = "") -> None:
         if language not in _TEXTS:
             raise ConfigError(f"language must be one of {', '.join(_TEXTS)}, got {language!r}")
         call_protocol, force_stop = _TEXTS[language]
         super().__init__(call_protocol=call_protocol, force_stop=force_stop)
         self.reader: Protocol = get_protocol(_PROTOCOLS[language])
+        self.system = system
         self._calls = 0
+
+    def format(
+        self,
+        chat_history: list[dict[str, Any]],
+        inner_step: list[dict[str, Any]],
+        action_executor: ActionExecutor,
+        force_stop: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Give the prompt's messages."""
+        messages: list[dict[str, Any]] = super().format(chat_history, inner_step, action_executor, force_stop)
+        if self.system:
+            messages[0]["content"] = f"{self.system}\n\n{messages[0]['content']}"
+        return messages
 
     def parse(self, message: str, action_executor: ActionExecutor) -> tuple[str, str, str]:
         """Give thought, action and action input."""
@@ -70,6 +105,9 @@ class XAgentProtocol(ReActProtocol):
         if self._calls > 1:
             note = f"(the first of {self._calls} calls was run; make one call in each turn)"
             message["content"] = message["content"].removesuffix(self.response["end"]) + f"\n{note}" + self.response["end"]
+        if self.on_step is not None:
+            shown = message["content"].removeprefix(self.response["begin"]).removesuffix(self.response["end"])
+            self.on_step(action_return, shown)
         return message
 
 
@@ -79,10 +117,11 @@ class SpokenProtocol(XAgentProtocol):
     Args:
         protocol: the model's.
         language: ``en`` or ``zh``, of the order to stop.
+        system: stands before the tools, as a conversation's own system text does in training.
     """
 
-    def __init__(self, protocol: Protocol, language: str = "en") -> None:
-        super().__init__(language)
+    def __init__(self, protocol: Protocol, language: str = "en", system: str = "") -> None:
+        super().__init__(language, system)
         self.reader = protocol
 
     def format(
@@ -94,9 +133,9 @@ class SpokenProtocol(XAgentProtocol):
     ) -> list[dict[str, Any]]:
         """Give the prompt's messages; ReAct's dialects are text throughout, others are shown the tools as data."""
         tools = specs_of(action_executor)
-        head: dict[str, Any] = {"role": "system", "content": "", "tools": tools}
+        head: dict[str, Any] = {"role": "system", "content": self.system, "tools": tools}
         if isinstance(self.reader, ReactProtocol):
-            head = {"role": "system", "content": self.reader.render_system(tools)}
+            head = {"role": "system", "content": self.reader.render_system(tools, self.system)}
         order = [{"role": "system", "content": self.force_stop}] if force_stop else []
         return [head, *chat_history, *inner_step, *order]
 
@@ -169,7 +208,7 @@ class WatchedReAct(ReAct):
             outcome.actions[-1] = failed
             outcome.inner_steps.append(self._protocol.format_response(failed))
         elif outcome.actions[-1].type != executor.finish_action.name:
-            outcome.errmsg = f"Stopped: no answer within {self.max_turn} replies"
+            outcome.errmsg = f"{NO_ANSWER} within {self.max_turn} replies"
         return outcome
 
 
@@ -180,7 +219,9 @@ def build_react_agent(
     max_turn: int = 6,
     protocol: str | Protocol | None = None,
     max_repeats: int | None = 3,
-) -> ReAct:
+    system: str = "",
+    on_step: OnStep | None = None,
+) -> WatchedReAct:
     """Give Lagent's ``ReAct`` with these tools, in the tool protocol that the model was trained in.
 
     Args:
@@ -192,6 +233,8 @@ def build_react_agent(
         protocol: None is that of ``llm.prompts`` where it has some, else Lagent's. ``react`` and ``react_zh`` are Lagent's own
             loop, whose words ``language`` chooses.
         max_repeats: after so many failures of the same call with the same error the loop ends, see :class:`WatchedReAct`.
+        system: the conversation's own system text, before the tools.
+        on_step: is told of every observation.
 
     Raises:
         ConfigError: the language or the protocol is unknown, or ``max_turn`` or ``max_repeats`` is less than 1.
@@ -203,5 +246,9 @@ def build_react_agent(
     if protocol is None:
         protocol = llm.prompts.protocol if hasattr(llm, "prompts") else _PROTOCOLS["en"]
     spoken = get_protocol(protocol)
-    own = XAgentProtocol(language) if spoken.name in _PROTOCOLS.values() else SpokenProtocol(spoken, language)
+    if spoken.name in _PROTOCOLS.values():
+        own = XAgentProtocol(language, system)
+    else:
+        own = SpokenProtocol(spoken, language, system)
+    own.on_step = on_step
     return WatchedReAct(llm, XAgentExecutor(list(tools)), own, max_turn, max_repeats)
