@@ -45,3 +45,7 @@ class CheckpointError(XAgentError):
 
 class OutputError(XAgentError):
     """An output that exists already, can't be written, or would not fit on the disk."""
+
+
+class EngineError(XAgentError):
+    """An engine that can't go on with a request, or that was closed or can't be reached."""

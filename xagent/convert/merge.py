@@ -15,9 +15,9 @@ from xagent.convert.companions import copy_model_files, copy_tokenizer, tokenize
 from xagent.convert.merge_check import Verification, verify_merge
 from xagent.convert.merge_plan import MergePlan, plan_merge
 from xagent.convert.output import check_output, fresh_directory
+from xagent.convert.provenance import check_base
 from xagent.convert.shards import ShardPlan, plan_shards, write_shards
 from xagent.errors import CheckpointError, ConfigError
-from xagent.model.fingerprint import fingerprint_model
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Onto = Literal["base", "nf4"]
@@ -139,11 +139,7 @@ def _training_dtype(base: BaseModel, adapter: Adapter, default: torch.dtype) -> 
 
 def _check_belonging(base: BaseModel, adapter: Adapter, onto: str) -> None:
     known = adapter.provenance
-    if known.base_fingerprint is not None and (found := fingerprint_model(base.folder)) != known.base_fingerprint:
-        raise CheckpointError(
-            f"{adapter.folder}: was trained on another base than {base.folder}: on {known.base_model or 'an unnamed one'}, "
-            f"fingerprint {_short(known.base_fingerprint)}; the one given has {_short(found)}"
-        )
+    check_base(known, adapter.folder, base.folder)
     if onto == "nf4" and known.quantization != "nf4":
         raise CheckpointError(
             f"{adapter.folder}: nothing says that it was trained on an NF4 base (xagent.json: quantization), so merging onto "
@@ -180,7 +176,3 @@ def _facts(plan: MergePlan, report: MergeReport) -> Mapping[str, Any]:
         "logits against base + adapter": checked.merged or f"not compared: {checked.skipped}",
         "logits against the model as trained (NF4 base + adapter)": checked.from_trained,
     }
-
-
-def _short(fingerprint: str) -> str:
-    return fingerprint.removeprefix("sha256:")[:12]

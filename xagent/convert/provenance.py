@@ -10,6 +10,7 @@ from typing import Any
 
 from xagent import __version__
 from xagent.errors import CheckpointError
+from xagent.model.fingerprint import fingerprint_model
 
 FILE_NAME = "xagent.json"
 
@@ -71,3 +72,20 @@ def read_provenance(folder: Path) -> Provenance:
     if not isinstance(found.template, (str, Mapping, type(None))):
         raise CheckpointError(f"{path}: 'template' must be a name or a template's fields, got {found.template!r:.200}")
     return found
+
+
+def check_base(known: Provenance, adapter: Path, base: Path) -> None:
+    """Check that an adapter was trained on this base, where its ``xagent.json`` says on which.
+
+    Raises:
+        CheckpointError: it was another one.
+    """
+    if known.base_fingerprint is not None and (found := fingerprint_model(base)) != known.base_fingerprint:
+        raise CheckpointError(
+            f"{adapter}: was trained on another base than {base}: on {known.base_model or 'an unnamed one'}, "
+            f"fingerprint {_short(known.base_fingerprint)}; the one given has {_short(found)}"
+        )
+
+
+def _short(fingerprint: str) -> str:
+    return fingerprint.removeprefix("sha256:")[:12]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,15 @@ from xagent import __version__
 from xagent.assets import resolve
 from xagent.chat.message import Conversation
 from xagent.chat.protocol import Protocol, get_protocol
-from xagent.chat.template import ChatTemplate, render
+from xagent.chat.template import ChatTemplate, Segment, render
+from xagent.chat.turns import Turn, flatten
 from xagent.convert.provenance import FILE_NAME, read_provenance
 from xagent.data.dataset import choose_template
 from xagent.data.encode import encode
-from xagent.errors import ConfigError
+from xagent.errors import ConfigError, DataError
+
+_GOES_ON = "\ue002"
+"""Stands behind the words of a reply that is not finished: templates trim, or end, what stands last."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,40 @@ class PromptBuilder:
         self.stop_ids = self._stop_ids()
         self._left_out = self._special_ids() - set(tokenizer.convert_tokens_to_ids(list(self.protocol.special_tokens)))
 
-    def prompt_ids(self, conversation: Conversation) -> list[int]:
+    def prompt_ids(self, conversation: Conversation, continue_last: bool = False) -> list[int]:
         """Give the ids up to where the next reply begins.
 
         They are a prefix of the ids that training makes of the same conversation with that reply.
+
+        Args:
+            conversation: whom the model answers.
+            continue_last: the last message is a reply that is not finished: the model goes on inside it. Its words stand as they
+                are, in the protocol's own wording. The ids are a prefix of the finished message's where the words end at a
+                token's end; a line end is one in most vocabularies, half a word need not be.
+
+        Raises:
+            DataError: there is no such message to go on with: it is not the assistant's, or has calls or reasoning apart.
         """
-        return encode(render(conversation, self.template, self.protocol, add_generation_prompt=True), self.tokenizer).input_ids
+        if continue_last:
+            segments = self._begun(conversation)
+        else:
+            segments = render(conversation, self.template, self.protocol, add_generation_prompt=True)
+        return encode(segments, self.tokenizer).input_ids
+
+    def _begun(self, conversation: Conversation) -> list[Segment]:
+        """Render up to the end of the last message's words."""
+        last = conversation.messages[-1] if conversation.messages else None
+        if last is None or last.role != "assistant" or last.tool_calls or last.reasoning is not None:
+            found = "no message" if last is None else f"a message of role {last.role!r}"
+            if last is not None and last.role == "assistant":
+                found = "one with calls or reasoning apart from its words"
+            raise DataError(f"a reply to go on with must be the last message, the assistant's, all in plain words; got {found}")
+        before = Conversation(conversation.messages[:-1], conversation.tools)
+        if not last.content:
+            return render(before, self.template, self.protocol, add_generation_prompt=True)
+        words = last.content + _GOES_ON
+        turn = Turn("assistant", ((words, 0.0),), markup=tuple(self.protocol.markup(last.content, unfinished=True)))
+        return _up_to_mark(self.template.render([*flatten(before, self.protocol), turn]))
 
     def text(self, ids: list[int]) -> str:
         """Give the text of a reply, special tokens left out but for those that the protocol writes calls with."""
@@ -103,3 +135,10 @@ class PromptBuilder:
                 "tokenizer, and it has no EOS token; choose the template that the model was trained with"
             )
         return frozenset(ids)
+
+
+def _up_to_mark(segments: list[Segment]) -> list[Segment]:
+    """Cut segments at the mark behind an unfinished reply's words."""
+    index = max(place for place, segment in enumerate(segments) if _GOES_ON in segment.text)
+    last = segments[index]
+    return [*segments[:index], replace(last, text=last.text[: last.text.rindex(_GOES_ON)])]

@@ -21,51 +21,77 @@ _ROOM = 64
 
 
 class RoomyLayer(DynamicLayer):
-    """A cache layer with room behind its last token: ``keys`` and ``values`` are views of larger buffers.
+    """A cache layer whose ``keys`` and ``values`` are views of larger buffers: room for more tokens, rows, and longer rows.
 
-    transformers' own layer copies everything for each token, which on a CPU takes half of the time.
+    All rows end at the same place; what stands left of a shorter one is finite and to be masked. transformers' own layer copies
+    everything for each token, which on a CPU takes half of the time.
     """
+
+    _rows = _begin = _end = 0
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Append B K T D states and give all."""
-        start = self.get_seq_length()
-        end = start + key_states.shape[-2]
-        if not self.is_initialized or end > self._key_room.shape[-2]:
-            self._grow(key_states, value_states, start, end + _ROOM)
-        self._key_room[:, :, start:end] = key_states
-        self._value_room[:, :, start:end] = value_states
-        self._look_at(end)
+        added = key_states.shape[-2]
+        if not self.is_initialized:
+            self._begin_with(key_states, value_states)
+        elif self._end + added > self._rooms[0].shape[-2]:
+            self._move(self._rooms[0].shape[0], left=0, right=added + _ROOM)
+        for room, states in zip(self._rooms, (key_states, value_states), strict=True):
+            room[: self._rows, :, self._end : self._end + added] = states
+        self._end += added
+        return self._look()
+
+    def put(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        """Add a row of 1 K T D below the others, which may be shorter or longer."""
+        if not self.is_initialized:
+            self.update(keys, values)
+            return
+        missing = keys.shape[-2] - self._end
+        rows = self._rooms[0].shape[0]
+        if missing > 0 or self._rows == rows:
+            length = self._end - self._begin
+            left = max(keys.shape[-2] - length, 0) + _ROOM
+            self._move(max(rows, 2 * self._rows) if self._rows == rows else rows, left, _ROOM)
+        start = self._end - keys.shape[-2]
+        for room, states in zip(self._rooms, (keys, values), strict=True):
+            room[self._rows, :, start : self._end] = states[0]
+        self._rows, self._begin = self._rows + 1, min(self._begin, start)
+        self._look()
+
+    def drop(self, index: int) -> None:
+        """Take a row out; the last one takes its place."""
+        self._rows -= 1
+        if index < self._rows:
+            for room in self._rooms:
+                room[index, :, self._begin : self._end] = room[self._rows, :, self._begin : self._end]
+        self._look()
+
+    def trim(self, length: int) -> None:
+        """Show the last ``length`` tokens only."""
+        self._begin = self._end - length
+        self._look()
+
+    def _begin_with(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        rows, heads, length, _ = key_states.shape
+        self._rooms = tuple(
+            states.new_zeros(rows, heads, length + _ROOM, states.shape[-1]) for states in (key_states, value_states)
+        )
+        self._rows, self.is_initialized = rows, True
+        self.dtype, self.device = key_states.dtype, key_states.device
+
+    def _move(self, rows: int, left: int, right: int) -> None:
+        """Move all to larger buffers, with so much room before the first token and behind the last."""
+        length, old = self._end - self._begin, self._rooms
+        self._rooms = tuple(room.new_zeros(rows, room.shape[1], left + length + right, room.shape[3]) for room in old)
+        for room, before in zip(self._rooms, old, strict=True):
+            room[: self._rows, :, left : left + length] = before[: self._rows, :, self._begin : self._end]
+        self._begin, self._end = left, left + length
+
+    def _look(self) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys, self.values = (room[: self._rows, :, self._begin : self._end] for room in self._rooms)
         return self.keys, self.values
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep these rows only."""
-        end = self.get_seq_length()
-        self._key_room, self._value_room = self._key_room[indices], self._value_room[indices]
-        self._look_at(end)
-
-    def put(self, rows: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Hold these rows, zeros to their left where they are shorter than the longest."""
-        keys, values = rows[0]
-        length = max(keys.shape[-2] for keys, _ in rows)
-        self._key_room = keys.new_zeros(len(rows), keys.shape[1], length + _ROOM, keys.shape[3])
-        self._value_room = values.new_zeros(len(rows), values.shape[1], length + _ROOM, values.shape[3])
-        for index, (keys, values) in enumerate(rows):
-            self._key_room[index, :, length - keys.shape[-2] : length] = keys[0]
-            self._value_room[index, :, length - keys.shape[-2] : length] = values[0]
-        self.is_initialized, self.dtype, self.device = True, keys.dtype, keys.device
-        self._look_at(length)
-
-    def _look_at(self, end: int) -> None:
-        self.keys, self.values = self._key_room[:, :, :end], self._value_room[:, :, :end]
-
-    def _grow(self, key_states: torch.Tensor, value_states: torch.Tensor, start: int, length: int) -> None:
-        rooms = [states.new_zeros(*states.shape[:2], length, states.shape[-1]) for states in (key_states, value_states)]
-        if start:
-            rooms[0][:, :, :start], rooms[1][:, :, :start] = self.keys, self.values
-        self._key_room, self._value_room = rooms
-        self.is_initialized, self.dtype, self.device = True, key_states.dtype, key_states.device
 
 
 def can_batch(model: Any) -> bool:
@@ -74,17 +100,16 @@ def can_batch(model: Any) -> bool:
     return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
 
 
-def new_cache(model: Any, rows: Sequence[Rows] = ()) -> DynamicCache:
-    """Give a cache that holds these rows, padded on the left; without rows it is empty.
+def new_cache(model: Any, row: Rows | None = None) -> DynamicCache:
+    """Give a cache that holds a row, or nothing.
 
     Sliding layers keep everything here; the model's mask hides what lies outside their window.
     """
     cache = DynamicCache(config=model.config)
-    if not can_batch(model):
-        return cache
-    cache.layers = [RoomyLayer() for _ in cache.layers]
-    for index, layer in enumerate(cache.layers if rows else ()):
-        layer.put([row[index] for row in rows])
+    if can_batch(model):
+        cache.layers = [RoomyLayer() for _ in cache.layers]
+        for layer, states in zip(cache.layers, row or (), strict=bool(row)):
+            layer.put(*states)
     return cache
 
 
@@ -100,38 +125,59 @@ def row_of(cache: DynamicCache, index: int, length: int) -> Rows:
 class _Kept:
     ids: tuple[int, ...]
     rows: Rows
+    adapter: str | None
+
+    @property
+    def bytes(self) -> int:
+        return sum(states.nbytes for pair in self.rows for states in pair)
 
 
 class Memory:
     """The keys and values of past prompts and completions, so that a longer prompt computes only what is new.
 
+    What was used longest ago goes first.
+
     Args:
-        size: how many are kept; the ones that were used longest ago go first. 0 keeps none.
+        size: how many are kept; 0 keeps none.
+        max_bytes: how much memory they take together at most; None is no limit.
     """
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    def __init__(self, size: int, max_bytes: int | None = None) -> None:
+        self.size, self.max_bytes = size, max_bytes
         self._kept: list[_Kept] = []
 
-    def find(self, prompt: Sequence[int]) -> tuple[int, Rows]:
+    @property
+    def bytes(self) -> int:
+        """How much is kept."""
+        return sum(kept.bytes for kept in self._kept)
+
+    def find(self, prompt: Sequence[int], adapter: str | None = None) -> tuple[int, Rows]:
         """Give how many of the prompt's first tokens are known, at least one being left to compute, and their keys and values."""
         best, length = None, 0
         for kept in self._kept:
-            shared = _shared(kept.ids, prompt)
+            shared = _shared(kept.ids, prompt) if kept.adapter == adapter else 0
             if shared > length:
                 best, length = kept, shared
         length = min(length, len(prompt) - 1)
         if best is None or length == 0:
             return 0, []
-        if length == len(best.ids):  # the longer prompt takes its place
-            self._kept.remove(best)
+        self._kept.remove(best)
+        self._kept.append(best)
         return length, [(keys[:, :, :length], values[:, :, :length]) for keys, values in best.rows]
 
-    def keep(self, ids: Sequence[int], rows: Rows) -> None:
-        """Remember the keys and values of these tokens."""
-        if self.size > 0:
-            self._kept.append(_Kept(tuple(ids), rows))
-            del self._kept[: -self.size]
+    def keep(self, ids: Sequence[int], rows: Rows, adapter: str | None = None) -> None:
+        """Remember the keys and values of these tokens, in place of those of their beginnings."""
+        new = _Kept(tuple(ids), rows, adapter)
+        if self.size == 0 or (self.max_bytes is not None and new.bytes > self.max_bytes):
+            return
+        self._kept = [kept for kept in self._kept if kept.adapter != adapter or new.ids[: len(kept.ids)] != kept.ids]
+        self._kept.append(new)
+        while len(self._kept) > self.size or (self.max_bytes is not None and self.bytes > self.max_bytes):
+            self._kept.pop(0)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._kept.clear()
 
 
 def _shared(first: Sequence[int], second: Sequence[int]) -> int:

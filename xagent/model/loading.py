@@ -103,6 +103,28 @@ def load_llm(
     return llm
 
 
+def nf4_on(device: str) -> dict[str, Any]:
+    """Give what ``from_pretrained`` needs to quantise a base as QLoRA does: NF4, double quantisation, bf16 or fp32 products."""
+    from transformers import BitsAndBytesConfig
+
+    compute_dtype = choose_autocast("auto", torch.device(device)) or torch.float32
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute_dtype,
+    )
+    return {"quantization_config": nf4, "device_map": {"": device}}
+
+
+def keep_unpackable(llm: nn.Module) -> None:
+    """Keep 4-bit layers as they are on a CPU where bitsandbytes 0.50 can't repack them: rows must be whole blocks."""
+    for module in llm.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            state = module.weight.quant_state
+            module.support_avx512bf16_for_cpu = state.shape[1] % state.blocksize == 0
+
+
 def _with_compute_dtype(quantization: Any, autocast: torch.dtype | None) -> Any:
     """Replace a compute dtype of fp16, which recipes of older cards name, by the one that everything else is computed in."""
     if getattr(quantization, "bnb_4bit_compute_dtype", None) == torch.float16:

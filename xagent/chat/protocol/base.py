@@ -122,6 +122,9 @@ class Protocol(ABC):
         """Give who speaks the result of tool ``name``, in the words of the header; None: the result's role."""
         return None
 
-    def markup(self, text: str) -> Iterable[Span]:
-        """Find where ``special_tokens`` stand around complete calls in an assistant's text; never inside a call's arguments."""
+    def markup(self, text: str, unfinished: bool = False) -> Iterable[Span]:
+        """Find where ``special_tokens`` stand around complete calls in an assistant's text; never inside a call's arguments.
+
+        With ``unfinished`` the text goes on: a call that it ends in counts too.
+        """
         return ()

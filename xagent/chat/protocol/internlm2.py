@@ -86,14 +86,14 @@ class InternLM2Protocol(Protocol):
         """Give a message with a thought in tags as its reasoning."""
         return with_thought_apart(super().canonical(message))
 
-    def markup(self, text: str) -> Iterable[Span]:
-        """Find the special tokens around complete calls."""
+    def markup(self, text: str, unfinished: bool = False) -> Iterable[Span]:
+        """Find the special tokens around complete calls, and those that begin an unfinished one."""
         if _START not in text or is_unfinished_thought(text):
             return ()
         said = split_thought(text)[1]
         shift = len(text) - len(said)
-        whole = (action for action in _actions(said) if not isinstance(action.call, str))
-        return [(start + shift, end + shift) for action in whole for start, end in action.tokens]
+        chosen = (action for action in _actions(said) if unfinished or not isinstance(action.call, str))
+        return [(start + shift, end + shift) for action in chosen for start, end in action.tokens]
 
 
 @dataclass(frozen=True)
@@ -120,21 +120,21 @@ def _plugin_action(text: str, begun: re.Match[str]) -> _Action:
         return _Action(begun.start(), len(text), f"behind {_START} stands neither {_PLUGIN} nor {_INTERPRETER}")
     read = read_object(text, begun.end())
     if read is None:
-        return _Action(begun.start(), len(text), f"a {_PLUGIN} action holds no complete object")
+        return _Action(begun.start(), len(text), f"a {_PLUGIN} action holds no complete object", begun.regs[1:])
     return _action(begun, read[1], _ACTION_END.match(text, read[1]), object_to_call(read[0], "parameters", "arguments"))
 
 
 def _code_action(text: str, begun: re.Match[str]) -> _Action:
     closed = _ANY_END.search(text, begun.end())
     if closed is None:
-        return _Action(begun.start(), len(text), f"an {_INTERPRETER} action has no {_END}")
+        return _Action(begun.start(), len(text), f"an {_INTERPRETER} action has no {_END}", begun.regs[1:])
     body = text[begun.end() : closed.start()].strip()
     fenced = _FENCED.fullmatch(body)
     return _action(begun, closed.start(), closed, ToolCall(INTERPRETER, {"command": fenced[1] if fenced else body}))
 
 
 def _action(begun: re.Match[str], end: int, closed: re.Match[str] | None, call: ToolCall | str) -> _Action:
-    tokens = (begun.span(1), begun.span(2), *((closed.span(1),) if closed else ()))
+    tokens = (*begun.regs[1:], *((closed.span(1),) if closed else ()))
     return _Action(begun.start(), closed.end() if closed else end, call, tokens)
 
 
