@@ -62,7 +62,9 @@ setup(
         "demo": ["streamlit"],
         "mcp": ["mcp>=2"],
         "tensorboard": ["tensorboard"],
+        "vllm": ["httpx"],
         "dev": [
+            "httpx",
             "hypothesis",
             "import-linter>=2.4",
             "mcp>=2",

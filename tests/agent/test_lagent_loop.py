@@ -8,11 +8,12 @@ from lagent.actions import ActionExecutor
 from lagent.actions.base_action import BaseAction, tool_api
 from lagent.agents.react import CALL_PROTOCOL_CN, ReActProtocol
 from lagent.schema import ActionReturn, ActionStatusCode
+from scripted_engine import Said, ScriptedEngine, ScriptedStream
 
-from xagent.agent.lagent_llm import LagentLLM, to_conversation
+from xagent.agent.lagent_llm import EngineLLM, LagentLLM, to_conversation
 from xagent.agent.lagent_tools import ObjectParser, PlaygroundAction, playground_actions
 from xagent.agent.react import XAgentProtocol, build_react_agent, system_language
-from xagent.chat.message import Message, ToolCall, ToolSpec
+from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS, get_protocol
 from xagent.chat.protocol.react import describe_tool, read_description
 from xagent.chat.template import render, to_text
@@ -220,3 +221,29 @@ def test_a_real_model_answers_one_conversation_or_many() -> None:
     assert llm.chat(one, temperature=1.0, seed=1) == llm.chat(one, temperature=1.0, seed=1) != llm.chat(one)
     with pytest.raises(ConfigError, match="unknown generation parameters top_k"):
         llm.chat(one, top_k=3)
+
+
+def test_any_engine_speaks_in_the_loop_and_its_text_is_told_as_it_comes() -> None:
+    told: list[str] = []
+    call = 'Thought:add\nAction:add_numbers\nAction Input:{"first": 2, "second": 3}'
+    engine = ScriptedEngine(call, "Thought:so\nFinal Answer:5")
+    llm = EngineLLM(engine, told.append, max_new_tokens=64, stop=("Response:",))
+    agent = build_react_agent(llm, playground_actions(specs("add_numbers")))
+    assert agent.chat("2 + 3?").response == "5"
+    assert "".join(told) == f"{call}Thought:so\nFinal Answer:5" and len(told) > 10
+    assert {(one.max_new_tokens, one.temperature, one.stop) for one in engine.requests} == {(64, 0.0, ("Response:",))}
+    assert engine.shown[1].startswith(engine.shown[0]) and "Response:5" in engine.shown[1]
+
+
+def test_a_reply_is_cancelled_when_whoever_is_told_of_it_fails() -> None:
+    def fails(text: str) -> None:
+        raise KeyboardInterrupt
+
+    engine = ScriptedEngine("a long reply")
+    streams: list[ScriptedStream] = []
+    submit = engine.submit
+    engine.submit = lambda request: streams.append(submit(request)) or streams[-1]
+    with pytest.raises(KeyboardInterrupt):
+        EngineLLM(engine, fails).chat([{"role": "user", "content": "Hi"}])
+    assert streams[0].cancelled.is_set()
+    assert EngineLLM(ScriptedEngine(Said("cut", "length"))).complete(Conversation((Message("user", "Hi"),))) == ("cut", False)

@@ -1,8 +1,8 @@
-"""A local model as Lagent's language model: many loops in threads share its forward passes."""
+"""A model as Lagent's language model: any engine, or a local model whose batches do not depend on threads' timing."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from xagent.chat.message import Conversation, Message
 from xagent.chat.protocol import Protocol
 from xagent.chat.protocol.react import FIELDS
 from xagent.errors import ConfigError
+from xagent.inference.engine import Engine, GenerationRequest
 from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.model.generation import Completion, Generator, load_model
 
@@ -25,19 +26,17 @@ class _Request:
     """max_new_tokens, temperature, top_p, seed."""
 
 
-class LagentLLM(BaseModel):
-    """A local model behind Lagent's ``BaseModel``. Greedy unless a temperature is given; safe to use from many threads.
+class ConversationLLM(BaseModel):
+    """Lagent's ``BaseModel`` for whatever generates from prompts. Greedy unless a temperature is given.
 
     Args:
-        generator: runs the model.
         prompts: turns conversations into token ids as training did.
         max_new_tokens: a reply is cut after so many tokens.
-        temperature, top_p, seed: see :class:`xagent.model.generation.Sampling`.
+        temperature, top_p, seed: see :class:`xagent.inference.engine.GenerationRequest`.
     """
 
     def __init__(
         self,
-        generator: Generator,
         prompts: PromptBuilder,
         max_new_tokens: int = 512,
         temperature: float = 0.0,
@@ -45,8 +44,7 @@ class LagentLLM(BaseModel):
         seed: int = 0,
     ) -> None:
         super().__init__("xagent", max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, stop_words=None)
-        self.generator, self.prompts, self.seed = generator, prompts, seed
-        self.front: BatchingFront[_Request, Completion] = BatchingFront(self._run, key=lambda request: request.prompt)
+        self.prompts, self.seed = prompts, seed
 
     def chat(self, inputs: Sequence[Mapping[str, Any]] | Sequence[Sequence[Mapping[str, Any]]], **gen_params: Any) -> Any:
         """Give the reply to messages, or for a list of conversations the list of their replies.
@@ -69,9 +67,10 @@ class LagentLLM(BaseModel):
         Raises:
             ConfigError: a parameter is unknown.
         """
-        request = _Request(tuple(self.prompts.prompt_ids(conversation)), self._settings(gen_params))
-        completion = self.front.ask(request)
-        return self.prompts.text(completion.ids), completion.finished
+        return self._reply(_Request(tuple(self.prompts.prompt_ids(conversation)), self._settings(gen_params)))
+
+    def _reply(self, request: _Request) -> tuple[str, bool]:
+        raise NotImplementedError
 
     def _settings(self, given: Mapping[str, Any]) -> tuple[int, float, float, int]:
         known = {"seed": self.seed, **{key: self.gen_params[key] for key in ("max_new_tokens", "temperature", "top_p")}}
@@ -80,6 +79,66 @@ class LagentLLM(BaseModel):
             raise ConfigError(f"unknown generation parameters {', '.join(unknown)}; known: {', '.join(sorted(known))}")
         chosen = {**known, **given}
         return chosen["max_new_tokens"], chosen["temperature"], chosen["top_p"], chosen["seed"]
+
+
+class EngineLLM(ConversationLLM):
+    """An engine behind Lagent's ``BaseModel``; safe to use from many threads.
+
+    Args:
+        engine: generates. A prompt that fills its context is refused with a ConfigError.
+        on_delta: is told each piece of each reply as it comes, in the thread that asked.
+        adapter: which of the engine's adapters replies.
+        stop: texts that end a reply.
+        settings: see :class:`ConversationLLM`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        on_delta: Callable[[str], None] | None = None,
+        adapter: str | None = None,
+        stop: tuple[str, ...] = (),
+        **settings: Any,
+    ) -> None:
+        super().__init__(engine.prompts, **settings)
+        self.engine, self.on_delta, self.adapter, self.stop = engine, on_delta, adapter, stop
+
+    def _reply(self, request: _Request) -> tuple[str, bool]:
+        max_new_tokens, temperature, top_p, seed = request.settings
+        stream = self.engine.submit(
+            GenerationRequest(request.prompt, max_new_tokens, temperature, top_p, seed, self.stop, adapter=self.adapter)
+        )
+        try:
+            if self.on_delta is not None:
+                for delta in stream:
+                    self.on_delta(delta.text)
+            reply = stream.reply()
+        except BaseException:  # Ctrl-C too: nobody reads on
+            stream.cancel()
+            raise
+        return reply.text, reply.finish_reason == "stop"
+
+
+class LagentLLM(ConversationLLM):
+    """A local model behind Lagent's ``BaseModel``, for many loops that go side by side; safe to use from many threads.
+
+    Loops that joined (``front.join``) are answered in batches of all of them, so that a batch is made of the same prompts
+    whatever the threads' timing: what a model says can depend on its batch in the last bits, which in bf16 can be another word.
+    A score has to be the same again; where requests come and go, use :class:`EngineLLM`.
+
+    Args:
+        generator: runs the model.
+        prompts, max_new_tokens, temperature, top_p, seed: see :class:`ConversationLLM`.
+    """
+
+    def __init__(self, generator: Generator, prompts: PromptBuilder, *given: Any, **settings: Any) -> None:
+        super().__init__(prompts, *given, **settings)
+        self.generator = generator
+        self.front: BatchingFront[_Request, Completion] = BatchingFront(self._run, key=lambda request: request.prompt)
+
+    def _reply(self, request: _Request) -> tuple[str, bool]:
+        completion = self.front.ask(request)
+        return self.prompts.text(completion.ids), completion.finished
 
     def _run(self, requests: list[_Request]) -> list[Completion]:
         """Generate for a batch: those with the same settings together; a sampled one alone, so that its stream is its own."""

@@ -12,6 +12,7 @@ from xagent.convert.provenance import check_base, read_provenance
 from xagent.errors import CheckpointError
 from xagent.inference.local import LocalEngine
 from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
+from xagent.inference.vllm import VllmEngine
 from xagent.model.adapters import Adapters
 from xagent.model.generation import find_model, load_model, load_tokenizer
 from xagent.model.scheduler import MEMORY_BYTES, READ_TOKENS, Scheduler
@@ -62,6 +63,38 @@ def load_engine(
     switch.load(named)
     scheduler = Scheduler(switch.model, switch if named else None, max_batch_size, memory_bytes, read_tokens)
     return LocalEngine(scheduler, prompts, tuple(named))
+
+
+def connect_vllm(
+    base_url: str,
+    path: str | Path,
+    adapter: str | Path | None = None,
+    *,
+    model: str | None = None,
+    api_key: str | None = None,
+    template: str | None = None,
+    protocol: str | None = None,
+    defaults: AgentSettings | None = None,
+) -> VllmEngine:
+    """Connect to a running vLLM server (``vllm serve PATH``), spoken to as the model was trained.
+
+    Args:
+        base_url: the server's. model: which of its models. api_key: its key.
+        path: the served model's directory or hub id: its tokenizer and ``xagent.json`` are read, its weights are not.
+        adapter: a PEFT adapter's directory whose ``xagent.json``, and tokenizer if it has one, come first.
+        template, protocol, defaults: see :func:`load_engine`.
+
+    Raises:
+        EngineError: httpx is not installed, there is no such server, or it serves no such model.
+        CheckpointError: there is no tokenizer.
+        ConfigError: template or protocol is unknown.
+    """
+    settings = _settings(path, [adapter] if adapter else [], defaults, overruled=bool(template and protocol))
+    folder = find_model(path)
+    if adapter is not None and (Path(find_model(adapter)) / "tokenizer_config.json").is_file():
+        folder = find_model(adapter)
+    prompts = PromptBuilder(load_tokenizer(folder), template or settings.template, protocol or settings.protocol)
+    return VllmEngine(base_url, prompts, model, api_key)
 
 
 def _check_base(path: str | Path, adapter: str | Path) -> None:

@@ -1,0 +1,230 @@
+"""The engine that asks a vLLM server: what it sends, and what it makes of the answers of a small stand-in on a real socket."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_models import byte_tokenizer
+
+from xagent.chat.message import Conversation, Message
+from xagent.errors import ConfigError, EngineError
+from xagent.inference.engine import GenerationRequest
+from xagent.inference.loading import connect_vllm
+from xagent.inference.prompting import PromptBuilder
+from xagent.inference.vllm import VllmEngine
+
+pytest.importorskip("httpx")
+
+MODELS = [
+    {"id": "tool-model", "object": "model", "max_model_len": 200, "parent": None},
+    {"id": "polite", "object": "model", "max_model_len": None, "parent": "tool-model"},
+]
+
+
+class StandIn(ThreadingHTTPServer):
+    """Answers as vLLM's server does; ``script`` gives the chunks of each request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.script: Callable[[dict[str, Any]], Iterator[dict[str, Any]]] = lambda body: iter(())
+        self.refusal: tuple[int, dict[str, Any]] | None = None
+        self.broken_off = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: StandIn
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._json(200, {"object": "list", "data": MODELS})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(body)
+        self.server.keys.append(self.headers.get("Authorization"))
+        if self.server.refusal is not None:
+            return self._json(*self.server.refusal)
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        try:
+            for chunk in self.server.script(body):
+                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+                self.wfile.flush()
+            self.wfile.write(b"data: [DONE]\n\n")
+        except (BrokenPipeError, ConnectionResetError):
+            self.server.broken_off.set()
+
+    def _json(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+@pytest.fixture
+def server():
+    made = StandIn()
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def engine(server: StandIn):
+    made = VllmEngine(f"{server.url}/v1/", PromptBuilder(byte_tokenizer(), "llama3_chat"), api_key="secret")
+    yield made
+    made.close()
+
+
+def ask(engine: VllmEngine, **settings: Any) -> GenerationRequest:
+    ids = engine.prompts.prompt_ids(Conversation((Message("user", "Hi"),)))
+    return GenerationRequest(tuple(ids), **settings)
+
+
+def saying(ids: list[int], finish_reason: str | None = "length", size: int = 2, **more: Any):
+    """Give a script that sends these tokens in chunks of some."""
+
+    def script(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(ids), size):
+            last = finish_reason if start + size >= len(ids) else None
+            choice = {"index": 0, "text": "?", "token_ids": ids[start : start + size], "finish_reason": last}
+            yield {"choices": [choice | {key: value(start, size) for key, value in more.items()}]}
+
+    return script
+
+
+def ids_of(engine: VllmEngine, text: str) -> list[int]:
+    return list(engine.prompts.tokenizer(text, add_special_tokens=False).input_ids)
+
+
+def test_the_server_is_asked_with_our_tokens_and_its_tokens_are_read_as_ours(server: StandIn, engine: VllmEngine) -> None:
+    assert (engine.model, engine.adapters, engine.context) == ("tool-model", ("polite",), 200)
+    end = engine.prompts.tokenizer.convert_tokens_to_ids("<|eot_id|>")
+    server.script = saying([*ids_of(engine, "你好, 北京"), end], "stop")
+    request = ask(engine, temperature=0.5, top_p=0.9, seed=7, adapter="polite", max_new_tokens=64)
+    stream = engine.submit(request)
+    pieces = [delta.text for delta in stream]
+    assert "".join(pieces) == "你好, 北京" and len(pieces) > 3 and not any("\ufffd" in piece for piece in pieces)
+    reply = stream.reply()
+    assert (reply.text, reply.finish_reason, reply.stopped_by) == ("你好, 北京", "stop", None)
+    assert (reply.prompt_tokens, reply.new_tokens) == (len(request.prompt_ids), 15)
+    (body,) = server.asked
+    assert body["prompt"] == list(request.prompt_ids) and body["model"] == "polite"
+    assert (body["temperature"], body["top_p"], body["seed"], body["max_tokens"]) == (0.5, 0.9, 7, 64)
+    assert body["stop_token_ids"] == sorted(engine.prompts.stop_ids) and "stop" not in body
+    assert (body["stream"], body["return_token_ids"], body["skip_special_tokens"]) == (True, True, False)
+    assert server.keys == ["Bearer secret"]
+
+
+def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: VllmEngine) -> None:
+    go_on = threading.Event()
+
+    def endless(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from saying(ids_of(engine, "Thought: x\nObservation: 5"), None)(body)
+        assert go_on.wait(20)
+        while True:
+            yield {"choices": [{"index": 0, "text": "y", "token_ids": ids_of(engine, "y"), "finish_reason": None}]}
+
+    server.script = endless
+    reply = engine.submit(ask(engine, stop=("Observation:",))).reply()
+    assert (reply.text, reply.finish_reason, reply.stopped_by) == ("Thought: x\n", "stop", "Observation:")
+    assert reply.new_tokens == len("Thought: x\nObservation:")
+    go_on.set()
+    assert server.broken_off.wait(20)
+
+
+def test_cancelling_ends_the_reply_at_once(server: StandIn, engine: VllmEngine) -> None:
+    go_on = threading.Event()
+
+    def halting(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from saying(ids_of(engine, "abcd"), None)(body)
+        go_on.wait(20)
+        yield from saying(ids_of(engine, "efgh"))(body)
+
+    server.script = halting
+    stream = engine.submit(ask(engine))
+    pieces = iter(stream)
+    shown = next(pieces).text + next(pieces).text
+    stream.cancel()
+    assert list(pieces) == [] and shown == "abcd"
+    assert (stream.reply().text, stream.reply().finish_reason) == ("abcd", "cancelled")
+    go_on.set()
+    stream.cancel()
+
+
+def test_log_probabilities_are_read(server: StandIn, engine: VllmEngine) -> None:
+    ids = ids_of(engine, "ab")
+
+    def told(start: int, size: int) -> dict[str, Any]:
+        chosen = ids[start : start + size]
+        top = [{"token_id:9": -0.5, f"token_id:{token}": -1.5, "token_id:8": -1.0} for token in chosen]
+        return {"tokens": [f"token_id:{token}" for token in chosen], "token_logprobs": [-1.5] * len(chosen), "top_logprobs": top}
+
+    server.script = saying(ids, logprobs=told)
+    reply = engine.submit(ask(engine, logprobs=2)).reply()
+    assert [(one.token, one.token_id, one.logprob) for one in reply.logprobs] == [("a", ids[0], -1.5), ("b", ids[1], -1.5)]
+    assert [(top.token_id, top.logprob) for top in reply.logprobs[0].top] == [(9, -0.5), (8, -1.0)]
+    assert (server.asked[0]["logprobs"], server.asked[0]["return_tokens_as_token_ids"]) == (2, True)
+
+
+def test_faults_of_the_server_are_told(server: StandIn, engine: VllmEngine) -> None:
+    def fails(match: str) -> None:
+        stream = engine.submit(ask(engine))
+        with pytest.raises(EngineError, match=match):
+            list(stream)
+        with pytest.raises(EngineError, match=match):
+            stream.reply()
+
+    server.refusal = 429, {"error": {"message": "too many", "code": 429}}
+    fails("refused the request: 429 too many")
+    server.refusal = None
+    server.script = lambda body: iter([{"error": {"message": "out of memory"}}])
+    fails("the vLLM server failed: out of memory")
+    server.script = lambda body: iter([{"choices": [{"index": 0, "text": "old", "finish_reason": None}]}])
+    fails("sends no token ids.*0.10.2")
+    server.script = saying([70, 71], "abort")
+    fails("ended the reply: abort")
+    server.script = saying([70, 71], None)
+    fails("its answer ends before the reply does")
+    with pytest.raises(ConfigError, match="a prompt of 200 tokens fills the model's context of 200"):
+        engine.submit(GenerationRequest((5,) * 200))
+    server.script = saying([70, 71])
+    assert engine.submit(GenerationRequest((5,) * 190)).reply().new_tokens == 2
+    assert server.asked[-1]["max_tokens"] == 10, "no more than there is room for"
+    with pytest.raises(ConfigError, match="unknown adapter 'rude'; known: polite"):
+        engine.submit(ask(engine, adapter="rude"))
+    engine.close()
+    with pytest.raises(EngineError, match="was closed"):
+        engine.submit(ask(engine))
+
+
+def test_no_server_and_no_such_model(server: StandIn, tmp_path: Path) -> None:
+    byte_tokenizer().save_pretrained(tmp_path)
+    (tmp_path / "xagent.json").write_text(json.dumps({"template": "llama3_chat", "protocol": "hermes"}))
+    engine = connect_vllm(server.url, tmp_path)
+    assert (engine.prompts.template.name, engine.prompts.protocol.name) == ("llama3_chat", "hermes")
+    engine.close()
+    with pytest.raises(EngineError, match="serves no model other; it serves: tool-model"):
+        connect_vllm(server.url, tmp_path, model="other")
+    with pytest.raises(EngineError, match=r"no vLLM server answers at http://127.0.0.1:9: .*; start one with `vllm serve"):
+        connect_vllm("http://127.0.0.1:9", tmp_path)
