@@ -164,7 +164,7 @@ def test_cancelling_ends_the_reply_at_once(server: StandIn, engine: VllmEngine) 
     server.script = halting
     stream = engine.submit(ask(engine))
     pieces = iter(stream)
-    shown = next(pieces).text + next(pieces).text
+    shown = "".join(next(pieces).text for _ in "abcd")
     stream.cancel()
     assert list(pieces) == [] and shown == "abcd"
     assert (stream.reply().text, stream.reply().finish_reason) == ("abcd", "cancelled")
