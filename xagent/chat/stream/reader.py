@@ -1,7 +1,7 @@
 """Reading a reply while it is being written: what is sure is told at once, what may still become a call is held back.
 
-The law: for every text, in whatever pieces it comes, all that is told is what :meth:`Protocol.parse` reads in the whole text. So a
-reader only looks ahead; the end is always the parser's. What it can't follow it leaves to the end.
+The law: for every text, in whatever pieces it comes, all that is told is what :meth:`Protocol.parse` reads in the whole text. So
+a reader only looks ahead; the end is always the parser's. What it can't follow it leaves to the end.
 """
 
 from __future__ import annotations

@@ -1,0 +1,199 @@
+"""Chat completions: what a reader tells of a reply, as OpenAI's messages and chunks."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+from xagent.chat.stream import Arguments, CallBegins, Event, Words
+from xagent.inference.engine import Delta, Reply, TokenLogprob
+from xagent.serving.errors import ApiError
+from xagent.serving.parameters import ChatParameters
+from xagent.serving.prompt import ChatPrompt, chat_prompt
+from xagent.serving.replies import Replies, generation_requests, kept_stop_word
+from xagent.serving.service import Service
+
+_KEYS = {"content": "content", "reasoning": "reasoning_content"}
+
+
+class Choice:
+    """One reply as it is put together.
+
+    Args:
+        service: the server.
+        index: which of the request's replies.
+        prompt: says how the reply is read.
+        has_logprobs: whether tokens' log-probabilities are told.
+    """
+
+    def __init__(self, service: Service, index: int, prompt: ChatPrompt, has_logprobs: bool) -> None:
+        self.service, self.index = service, index
+        self.reader = prompt.reader()
+        self.has_logprobs = has_logprobs
+        self.reply: Reply | None = None
+        self.ids: list[str] = []
+        self._untold: list[TokenLogprob] = []
+        self._opening = prompt.opening
+
+    def begin(self) -> Iterator[dict[str, Any]]:
+        """Give the first chunk, and what is told of the reply's given beginning."""
+        yield self._chunk({"role": "assistant", "content": ""})
+        yield from map(self._chunk, map(self._delta, self.reader.feed(self._opening)))
+
+    def take(self, item: Delta | Reply) -> Iterator[dict[str, Any]]:
+        """Give the chunks that follow from a piece of the reply, or from its end."""
+        if isinstance(item, Delta):
+            self._untold += item.logprobs
+            yield from map(self._chunk, map(self._delta, self.reader.feed(item.text)))
+            return
+        self.reply = item
+        events = [*self.reader.feed(kept_stop_word(self.service, item)), *self.reader.finish()]
+        yield from map(self._chunk, map(self._delta, events))
+        last = self._chunk({} if self.ids else {"content": ""})
+        yield {**last, "finish_reason": self.finish_reason(), **self._fault()}
+
+    def whole(self) -> dict[str, Any]:
+        """Give the reply as one message."""
+        assert self.reply is not None
+        calls = [_call(identity, call.name, call.arguments) for identity, call in zip(self.ids, self.reader.calls, strict=True)]
+        content: str | None = self.reader.content.told
+        message: dict[str, Any] = {"role": "assistant", "content": content if content or not calls else None, "refusal": None}
+        if self.reader.reasoning.told:
+            message["reasoning_content"] = self.reader.reasoning.told
+        if calls:
+            message["tool_calls"] = calls
+        logprobs = {"content": list(map(_logprob, self.reply.logprobs)), "refusal": None} if self.has_logprobs else None
+        choice = {"index": self.index, "message": message, "logprobs": logprobs, "finish_reason": self.finish_reason()}
+        return {**choice, **self._fault()}
+
+    def finish_reason(self) -> str:
+        """Give OpenAI's word for why the reply ended."""
+        assert self.reply is not None
+        if self.reply.finish_reason == "length" and not self.reader.is_over:
+            return "length"
+        return "tool_calls" if self.reader.status == "calls" and self.reader.calls else "stop"
+
+    def _fault(self) -> dict[str, str]:
+        return {"incomplete": self.reader.error} if self.reader.error else {}
+
+    def _delta(self, event: Event) -> dict[str, Any]:
+        if isinstance(event, Words):
+            return {_KEYS[event.channel]: event.text}
+        if isinstance(event, CallBegins):
+            self.ids.append(f"call_{secrets.token_hex(12)}")
+            return {"tool_calls": [{"index": len(self.ids) - 1, **_call(self.ids[-1], event.name, "")}]}
+        assert isinstance(event, Arguments)
+        return {"tool_calls": [{"index": len(self.ids) - 1, "function": {"arguments": event.text}}]}
+
+    def _chunk(self, delta: dict[str, Any]) -> dict[str, Any]:
+        logprobs = {"content": list(map(_logprob, self._untold)), "refusal": None} if self._untold else None
+        self._untold = []
+        return {"index": self.index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
+
+
+class ChatCompletion:
+    """One chat request: its prompt, and its replies on their way. Close it, however it ends."""
+
+    def __init__(self, service: Service, parameters: ChatParameters) -> None:
+        self.service, self.parameters = service, parameters
+        self._identity = f"chatcmpl-{secrets.token_hex(12)}"
+        self._created = int(time.time())
+        self._choices: list[Choice] = []
+        self._replies: Replies | None = None
+
+    async def begin(self) -> None:
+        """Put the prompt together and hand it to the engine.
+
+        Raises:
+            ApiError: the request can't be answered.
+        """
+        parameters = self.parameters
+        check_format(parameters)
+        self.service.adapter_of(parameters.model)
+        prompt = await asyncio.to_thread(chat_prompt, self.service.engine.prompts, parameters)
+        most = parameters.max_completion_tokens or parameters.max_tokens
+        logprobs = (parameters.top_logprobs or 0) if parameters.logprobs else None
+        requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs)
+        self._choices = [Choice(self.service, index, prompt, parameters.logprobs) for index in range(len(requests))]
+        self._replies = Replies(self.service, len(requests))
+        await self._replies.begin(requests)
+
+    def close(self) -> None:
+        """Cancel what still runs."""
+        if self._replies:
+            self._replies.close()
+
+    async def whole(self) -> dict[str, Any]:
+        """Give the response when all replies have ended."""
+        async for _ in self._chunks():
+            pass
+        return {**self._head("chat.completion"), "choices": [choice.whole() for choice in self._choices], "usage": self._usage()}
+
+    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
+        """Give the response piece by piece."""
+        options = self.parameters.stream_options
+        usage = {"usage": None} if options and options.include_usage else {}
+        head = self._head("chat.completion.chunk")
+        async for choice in self._chunks():
+            yield {**head, "choices": [choice], **usage}
+        if usage:
+            yield {**head, "choices": [], "usage": self._usage()}
+
+    async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
+        assert self._replies
+        for choice in self._choices:
+            for chunk in choice.begin():
+                yield chunk
+        async for index, item in self._replies.items():
+            choice = self._choices[index]
+            was_over = choice.reader.is_over
+            for chunk in choice.take(item):
+                yield chunk
+            if choice.reader.is_over and not was_over:
+                self._replies.cancel(index)
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self._identity, "object": kind, "created": self._created, "model": self.parameters.model}
+
+    def _usage(self) -> dict[str, int]:
+        return usage_of([choice.reply for choice in self._choices], 1)
+
+
+def usage_of(replies: list[Reply | None], prompts: int) -> dict[str, int]:
+    """Count tokens; the replies to one prompt stand together and count it once."""
+    told = [reply for reply in replies if reply is not None]
+    read = sum(reply.prompt_tokens for reply in told[:: len(told) // prompts or 1])
+    made = sum(reply.new_tokens for reply in told)
+    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
+
+
+def check_format(parameters: ChatParameters) -> None:
+    """Refuse what would need constrained decoding.
+
+    Raises:
+        ApiError: ``response_format`` is not plain text, or ``top_logprobs`` stands without ``logprobs``.
+    """
+    kind = (parameters.response_format or {"type": "text"}).get("type")
+    if kind != "text":
+        message = f"response_format {kind!r} is not had: the engine does not constrain what the model writes"
+        raise ApiError(
+            400, f"{message}; offer a tool with that schema, or ask for JSON in words", "response_format", "unsupported"
+        )
+    if parameters.top_logprobs is not None and not parameters.logprobs:
+        raise ApiError(400, "'top_logprobs' needs 'logprobs': true", "top_logprobs")
+
+
+def _call(identity: str, name: str, arguments: str) -> dict[str, Any]:
+    return {"id": identity, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _logprob(token: TokenLogprob) -> dict[str, Any]:
+    return {**_token(token), "top_logprobs": list(map(_token, token.top))}
+
+
+def _token(token: TokenLogprob) -> dict[str, Any]:
+    known = "\ufffd" not in token.token  # part of a character: its bytes can't be told from its text
+    return {"token": token.token, "logprob": token.logprob, "bytes": list(token.token.encode()) if known else None}

@@ -1,0 +1,139 @@
+"""From a chat request to what the model reads, and to the reader of its reply."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec, excerpt
+from xagent.chat.protocol import Protocol
+from xagent.chat.stream import PlainReader, ReplyReader, reply_reader
+from xagent.errors import DataError
+from xagent.inference.prompting import PromptBuilder
+from xagent.serving.conversation import read_conversation, read_tools
+from xagent.serving.errors import ApiError
+from xagent.serving.parameters import ChatParameters
+
+_NAME, _TEXT = "\ue000", "\ue001"
+"""Characters that stand for a name and an answer where the protocol's wording around them is looked for."""
+
+
+@dataclass(frozen=True)
+class ToolChoice:
+    """Whether tools are to be called: ``none``, ``auto`` or ``required``, and the one that must be, if one is named."""
+
+    mode: Literal["none", "auto", "required"]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatPrompt:
+    """What the model reads, and how its reply is read.
+
+    Attributes:
+        ids: the prompt's.
+        protocol: what the reply is in.
+        opening: the beginning of the reply, which the prompt ends with: how a call is forced.
+        plain: the reply is text whatever it says.
+        continues: the reply goes on with the client's last message.
+        max_calls: how many calls are read, None: all.
+    """
+
+    ids: tuple[int, ...]
+    protocol: Protocol
+    opening: str = ""
+    plain: bool = False
+    continues: bool = False
+    max_calls: int | None = None
+
+    def reader(self) -> ReplyReader:
+        """Give a reader for one reply. The opening is still to be fed to it."""
+        if self.plain:
+            return PlainReader(self.protocol, verbatim=self.continues)
+        return reply_reader(self.protocol, self.max_calls)
+
+
+def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
+    """Put the prompt together.
+
+    Raises:
+        ApiError: 400: messages, tools or the choice can't be; 422: they are well formed, and this model's template or protocol
+            can't say them.
+    """
+    tools = read_tools(request.tools)
+    choice = read_choice(request.tool_choice, tools)
+    offered = () if choice.mode == "none" else tools
+    conversation = read_conversation(request.messages, offered)
+    continues = conversation.messages[-1].role == "assistant"
+    if continues and choice.mode == "required":
+        raise ApiError(
+            400, "the last message is the assistant's and is continued; no call can be forced inside it", "tool_choice"
+        )
+    opening = ""
+    if choice.mode == "required":
+        opening = call_opening(prompts.protocol, choice.name)
+    elif not offered and not continues and _speaks(conversation):
+        opening = answer_opening(prompts.protocol)
+    ids = _prompt_ids(prompts, conversation, opening, continues)
+    plain = not offered and not opening
+    one = choice.name is not None or not request.parallel_tool_calls
+    return ChatPrompt(ids, prompts.protocol, opening, plain, continues, 1 if one else None)
+
+
+def read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[ToolSpec, ...]) -> ToolChoice:
+    """Read ``tool_choice``; without one tools are called as the model likes.
+
+    Raises:
+        ApiError: it is none of OpenAI's, or names, or needs, a tool that is not offered.
+    """
+    if choice is None:
+        return ToolChoice("auto" if tools else "none")
+    if choice in ("none", "auto") and isinstance(choice, str):
+        return ToolChoice("none" if choice == "none" or not tools else "auto")
+    if choice == "required":
+        if not tools:
+            raise ApiError(400, "tool_choice 'required' needs 'tools'", "tool_choice")
+        return ToolChoice("required")
+    name = _named(choice) if isinstance(choice, Mapping) else None
+    if name is None:
+        forms = '\'none\', \'auto\', \'required\' or {"type": "function", "function": {"name": ...}}'
+        raise ApiError(400, f"'tool_choice' must be {forms}, got {excerpt(choice, 120)}", "tool_choice")
+    if name not in [tool.name for tool in tools]:
+        known = ", ".join(tool.name for tool in tools) or "none"
+        raise ApiError(400, f"tool_choice names {excerpt(name, 80)}; the tools are: {known}", "tool_choice")
+    return ToolChoice("required", name)
+
+
+def _named(choice: Mapping[str, Any]) -> str | None:
+    function = choice.get("function")
+    name = function.get("name") if isinstance(function, Mapping) else None
+    return name if choice.get("type") == "function" and isinstance(name, str) else None
+
+
+def call_opening(protocol: Protocol, name: str | None = None) -> str:
+    """Give how a reply begins that calls a tool: up to where its name stands, or where the arguments of tool ``name`` do."""
+    written = protocol.write_reply(Message("assistant", tool_calls=(ToolCall(name or _NAME),)))
+    if name is None:
+        return written[: written.index(_NAME)].rstrip('" ')
+    return written[: written.rindex("{}")].rstrip()
+
+
+def answer_opening(protocol: Protocol) -> str:
+    """Give how a reply begins that calls nothing; empty where that is plain text."""
+    written = protocol.write_reply(Message("assistant", _TEXT))
+    return written[: written.index(_TEXT)].rstrip()
+
+
+def _speaks(conversation: Conversation) -> bool:
+    """Say whether the conversation so far speaks the protocol."""
+    return any(message.tool_calls or message.role == "tool" for message in conversation.messages)
+
+
+def _prompt_ids(prompts: PromptBuilder, conversation: Conversation, opening: str, continues: bool) -> tuple[int, ...]:
+    if opening:
+        conversation = replace(conversation, messages=(*conversation.messages, Message("assistant", opening)))
+    try:
+        return tuple(prompts.prompt_ids(conversation, continue_last=bool(opening) or continues))
+    except DataError as error:
+        raise ApiError(422, f"this model can't be asked so: {error}", "messages") from error

@@ -1,0 +1,150 @@
+"""Replies of an engine, which blocks its threads, as the event loop sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+
+from xagent.errors import ConfigError, XAgentError
+from xagent.inference.engine import Delta, GenerationRequest, Reply, ReplyStream
+from xagent.serving.errors import ApiError
+from xagent.serving.parameters import Parameters
+from xagent.serving.service import Service
+
+Item = tuple[int, Delta | Reply]
+"""Which reply, and a piece of it or all of it."""
+
+
+class Replies:
+    """The replies to one request. Close it, however it ends: what still runs is cancelled then."""
+
+    def __init__(self, service: Service, number: int) -> None:
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._items: asyncio.Queue[tuple[int, Delta | Reply | BaseException]] = asyncio.Queue()
+        self._streams: list[ReplyStream] = []
+        self._began = time.monotonic()
+        service.take_slots(number)
+        self._slots = number
+        self._open = number
+
+    async def begin(self, requests: Sequence[GenerationRequest]) -> None:
+        """Hand the requests to the engine.
+
+        Raises:
+            ApiError: the engine refuses one.
+        """
+        for index, request in enumerate(requests):
+            try:
+                stream = await asyncio.to_thread(self._service.engine.submit, request)
+            except ConfigError as error:
+                raise ApiError(400, str(error)) from error
+            except XAgentError as error:
+                raise ApiError(
+                    503, f"the engine takes no requests: {error}", code="engine_unavailable", retry_after=10
+                ) from error
+            self._streams.append(stream)
+            threading.Thread(target=self._follow, args=(index, stream), name="xagent-reply", daemon=True).start()
+
+    async def items(self) -> AsyncIterator[Item]:
+        """Give the pieces of all replies as they come; each reply's last item is the whole of it.
+
+        Raises:
+            ApiError: the engine failed.
+        """
+        while self._open:
+            index, item = await self._items.get()
+            if isinstance(item, BaseException):
+                message = str(item) if isinstance(item, XAgentError) else "the engine failed; its log says why"
+                raise ApiError(500, message, code="engine_failed") from item
+            metrics = self._service.metrics
+            if isinstance(item, Reply):
+                self._open -= 1
+                metrics.new_tokens.inc(item.new_tokens)
+                metrics.prompt_tokens.inc(item.prompt_tokens if index == 0 else 0)
+                metrics.seconds.observe(time.monotonic() - self._began)
+            elif item.text and self._open:
+                self._observe_first()
+            yield index, item
+
+    def cancel(self, index: int) -> None:
+        """End one reply: what follows is not wanted."""
+        self._streams[index].cancel()
+
+    def close(self) -> None:
+        """Cancel what still runs and free the places."""
+        if self._open and self._slots:
+            self._service.metrics.cancelled.inc(self._open)
+        for stream in self._streams:
+            stream.cancel()
+        self._service.free_slots(self._slots)
+        self._slots = 0
+
+    def _observe_first(self) -> None:
+        if self._began_to_speak:
+            return
+        self._began_to_speak = True
+        self._service.metrics.first_token.observe(time.monotonic() - self._began)
+
+    _began_to_speak = False
+
+    def _follow(self, index: int, stream: ReplyStream) -> None:
+        last: Reply | BaseException
+        try:
+            for delta in stream:
+                self._put(index, delta)
+            last = stream.reply()
+        except BaseException as fault:
+            last = fault
+        self._put(index, last)
+
+    def _put(self, index: int, item: Delta | Reply | BaseException) -> None:
+        try:
+            self._loop.call_soon_threadsafe(self._items.put_nowait, (index, item))
+        except RuntimeError:
+            pass  # the loop was closed: nobody waits any more
+
+
+def generation_requests(
+    service: Service, parameters: Parameters, prompts: Sequence[tuple[int, ...]], most: int | None, logprobs: int | None
+) -> list[GenerationRequest]:
+    """Give what the engine is asked: ``n`` replies to each prompt, each with a seed of its own.
+
+    Args:
+        service: the server.
+        parameters: the request's.
+        prompts: token ids.
+        most: how many tokens a reply may have, None: what the settings say.
+        logprobs: see :class:`GenerationRequest`.
+
+    Raises:
+        ApiError: the model is unknown, a prompt fills its context, or a value is out of range.
+    """
+    settings, context = service.settings, service.engine.context
+    adapter = service.adapter_of(parameters.model)
+    stop = tuple(dict.fromkeys((*parameters.stop_words(), *settings.stop_words)))
+    temperature = settings.temperature if parameters.temperature is None else parameters.temperature
+    top_p = settings.top_p if parameters.top_p is None else parameters.top_p
+    first = secrets.randbits(31) if parameters.seed is None else parameters.seed % 2**63
+    made = []
+    for ids in prompts:
+        if context is not None and len(ids) >= context:
+            message = f"the prompt has {len(ids)} tokens, and the model's context holds {context}, reply included; shorten it"
+            raise ApiError(400, message, "messages", "context_length_exceeded")
+        room = most or settings.max_tokens
+        room = room if context is None else min(room, context - len(ids))
+        for number in range(parameters.n):
+            seed = (first + number) % 2**63
+            try:
+                made.append(GenerationRequest(ids, room, temperature, top_p, seed, stop, logprobs, adapter))
+            except ConfigError as error:
+                raise ApiError(400, str(error)) from error
+    return made
+
+
+def kept_stop_word(service: Service, reply: Reply) -> str:
+    """Give the stop word that a reply ended with where it stays part of it, else nothing."""
+    return reply.stopped_by if reply.stopped_by in service.settings.stop_words and reply.stopped_by else ""

@@ -1,0 +1,80 @@
+"""Running the application: the socket, signals, and an end that lets replies end."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from xagent.errors import ConfigError
+from xagent.serving.app import create_app
+from xagent.serving.service import Service
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn's server; from the signal on the service begins nothing new."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin the end."""
+        self._service.draining = True
+        super().handle_exit(sig, frame)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Take the port, before a model is loaded for nothing.
+
+    Raises:
+        ConfigError: it is in use, or host or port can't be listened on.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise ConfigError(f"--host {host}: {error.strerror or error}") from error
+    try:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+        found.listen(2048)
+    except OSError as error:
+        found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} of {host} is in use; choose another with --port (0 takes any that is free)"
+            ) from error
+        raise ConfigError(f"can't listen on {host}, port {port}: {error.strerror or error}") from error
+    return found
+
+
+def make_server(service: Service) -> DrainingServer:
+    """Give uvicorn's server for the service, not yet running."""
+    config = uvicorn.Config(
+        create_app(service),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(service.settings.drain_seconds)),
+        lifespan="off",
+    )
+    return DrainingServer(config, service)
+
+
+def serve(service: Service, listening: socket.socket) -> None:
+    """Answer requests until SIGTERM or SIGINT; what is in the making is ended first.
+
+    Raises:
+        KeyboardInterrupt: it was SIGINT.
+    """
+    # uvicorn raises the signal again when all has ended: SIGTERM is then no fault.
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    try:
+        make_server(service).run(sockets=[listening])
+    finally:
+        signal.signal(signal.SIGTERM, before)
