@@ -109,7 +109,7 @@ texts = st.lists(marks | st.text(max_size=8), max_size=10).map("".join).filter(l
 
 
 @pytest.mark.parametrize("protocol", NAMES)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(text=texts, cut=st.integers(1, 120), one=st.booleans(), logprobs=st.booleans())
 def test_a_stream_holds_what_the_whole_reply_holds(protocol: str, text: str, cut: int, one: bool, logprobs: bool) -> None:
     request: dict[str, Any] = {"tools": TOOLS, "max_tokens": cut, "parallel_tool_calls": not one, "logprobs": logprobs}

@@ -58,6 +58,7 @@ class Replies:
         while self._open:
             index, item = await self._items.get()
             if isinstance(item, BaseException):
+                self._open = 0
                 message = str(item) if isinstance(item, XAgentError) else "the engine failed; its log says why"
                 raise ApiError(500, message, code="engine_failed") from item
             metrics = self._service.metrics
@@ -76,8 +77,8 @@ class Replies:
 
     def close(self) -> None:
         """Cancel what still runs and free the places."""
-        if self._open and self._slots:
-            self._service.metrics.cancelled.inc(self._open)
+        if self._slots:
+            self._service.metrics.cancelled.inc(min(self._open, len(self._streams)))
         for stream in self._streams:
             stream.cancel()
         self._service.free_slots(self._slots)
