@@ -2,8 +2,8 @@
 
     python benchmarks/serving_load.py [--model xagent:nano/base] [--clients 64] [--seconds 60]
 
-Starts ``xagent serve`` in a process of its own, lets one client ask for the time given and then all of them, and prints JSON, which is
-kept in ``results/serving_load.json`` too. A reply counts when its stream ended with a finish reason; all others are lost.
+Starts ``xagent serve`` in a process of its own, lets one client ask for the time given and then all of them, and prints JSON,
+which is kept in ``results/serving_load.json`` too. A reply counts when its stream ended with a finish reason; others are lost.
 """
 
 from __future__ import annotations

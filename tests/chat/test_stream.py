@@ -21,7 +21,8 @@ Told = tuple[str, str, list[tuple[str, str]]]
 MORE = (
     '{"name":"f","arguments":{"a": 1, ', '"b":"x\\u00e9\\n\\/"', "}}", "'k': True,", "1.50", "Action: f\nAction Input: {", "}\n",
     '{"name": "g", "arguments": {"x": "y"}}', "<tool_call>\n", "\n</tool_call>", "Action:g\nAction Input:", '{"a": [1, {"b": "c',
-    '"}]}', "1e999", "\\ud83d\\ude00", "<|action_start|><|plugin|>\n", "#", ";", "[{", '{"name": "g", "parameters": {"x": 1}}', ",}",
+    '"}]}', "1e999", "\\ud83d\\ude00", "<|action_start|><|plugin|>\n", "#", ";", "[{", ",}",
+    '{"name": "g", "parameters": {"x": 1}}',
 )  # fmt: skip
 soup = st.lists(plain | st.sampled_from(MARKERS + MORE), max_size=14).map("".join)
 
@@ -56,7 +57,9 @@ def assert_reads_as_parsed(protocol: str, text: str) -> None:
         assert "twice in different ways" in str(one_by_one.error)
         return
     assert (one_by_one.status, one_by_one.error) == (parsed.status, parsed.error)
-    whole = [(call.name, json.loads(arguments)) for call, (_, arguments) in zip(one_by_one.calls, told[2], strict=True) if call.whole]
+    whole = [
+        (call.name, json.loads(arguments)) for call, (_, arguments) in zip(one_by_one.calls, told[2], strict=True) if call.whole
+    ]
     assert whole == [(call.name, json.loads(dump_arguments(call.arguments))) for call in parsed.calls]
     assert told[0] == expected_reasoning(parsed, text)
     unreadable = parsed.rest.strip() if parsed.error and parsed.error != UNFINISHED and len(whole) == len(told[2]) else ""

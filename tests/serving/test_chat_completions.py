@@ -102,8 +102,8 @@ def both_ways(text: str, protocol: str, **request: Any) -> tuple[dict[int, Any],
 
 marks = st.sampled_from(
     ["Action: f\n", "Action Input: ", '{"a": 1}', "{'a': True}", "<tool_call>\n", '{"name": "f", "arguments": {"x": "y"}}', "\n",
-     "</tool_call>", "<think>", "</think>", '\n{"name": "f", "parameters": {', "}}", "Thought: ", "\nFinal Answer: ", "\nObservation:",
-     "<|action_start|><|plugin|>\n", "<|action_end|>"]
+     "</tool_call>", "<think>", "</think>", '\n{"name": "f", "parameters": {', "}}", "Thought: ", "\nFinal Answer: ",
+     "\nObservation:", "<|action_start|><|plugin|>\n", "<|action_end|>"]
 )  # fmt: skip
 texts = st.lists(marks | st.text(max_size=8), max_size=10).map("".join).filter(lambda text: "\0" not in text)
 
@@ -167,7 +167,8 @@ def test_calls_and_results_round_trip_through_the_client() -> None:
         assert len({call.id for call in calls}) == 2 and all(call.id.startswith("call_") for call in calls)
         messages.append(choice.message)
         messages += [
-            {"role": "tool", "tool_call_id": call.id, "content": text} for call, text in zip(calls[::-1], ("none", "rain"), strict=True)
+            {"role": "tool", "tool_call_id": call.id, "content": text}
+            for call, text in zip(calls[::-1], ("none", "rain"), strict=True)
         ]
         response = api.chat.completions.create(model="scripted", messages=messages, tools=TOOLS)
         assert response.choices[0].message.content == "Rain, and no news."

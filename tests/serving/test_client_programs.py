@@ -22,7 +22,9 @@ SYSTEM = (
     "Use the following format:\n\nThought: ...\nObservation: the result of the action\nBegin!"
 )
 SEEN = "[{'coordinate': [101.1, 200.9], 'on_fire': True}]"
-FIRST = "Thought: I need to check if there is fire.\nAction: fire_recognition\nAction Input: {'image': '/tmp/1.jpg'}\nObservation:"
+FIRST = (
+    "Thought: I need to check if there is fire.\nAction: fire_recognition\nAction Input: {'image': '/tmp/1.jpg'}\nObservation:"
+)
 SECOND = "\nFinal Answer: There is fire in the image at coordinates [101.1, 200.9]"
 
 

@@ -97,9 +97,9 @@ class TextCompletion:
             yield self._choices[index].take(item)
 
     def _prompt_ids(self) -> list[tuple[int, ...]]:
-        given = self.parameters.prompt
+        given: Any = self.parameters.prompt
         if isinstance(given, str) or (given and all(isinstance(entry, int) for entry in given)):
-            given = [given]  # type: ignore[list-item]
+            given = [given]
         if not given or len(given) > _MAX_PROMPTS:
             raise ApiError(400, f"'prompt' must be a text, token ids, or a list of 1 to {_MAX_PROMPTS} of them", "prompt")
         return [self._ids(prompt) for prompt in given]

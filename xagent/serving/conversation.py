@@ -78,7 +78,7 @@ def _own_form(message: Mapping[str, Any]) -> Mapping[str, Any]:
         return message
     if not isinstance(said, Mapping) or "name" not in said:
         return message
-    given = next((said[key] for key in ("arguments", "argument") if key in said), {})
+    given: Any = next((said[key] for key in ("arguments", "argument") if key in said), {})
     return {"role": "function_call", "content": json.dumps({"name": said["name"], "arguments": given})}
 
 

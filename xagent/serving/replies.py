@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 import time
@@ -14,6 +15,7 @@ from xagent.serving.errors import ApiError
 from xagent.serving.parameters import Parameters
 from xagent.serving.service import Service
 
+_LOG = logging.getLogger(__name__)
 Item = tuple[int, Delta | Reply]
 """Which reply, and a piece of it or all of it."""
 
@@ -30,6 +32,7 @@ class Replies:
         service.take_slots(number)
         self._slots = number
         self._open = number
+        self._began_to_speak = False
 
     async def begin(self, requests: Sequence[GenerationRequest]) -> None:
         """Hand the requests to the engine.
@@ -59,6 +62,8 @@ class Replies:
             index, item = await self._items.get()
             if isinstance(item, BaseException):
                 self._open = 0
+                if not isinstance(item, XAgentError):
+                    _LOG.error("the engine failed", exc_info=item)
                 message = str(item) if isinstance(item, XAgentError) else "the engine failed; its log says why"
                 raise ApiError(500, message, code="engine_failed") from item
             metrics = self._service.metrics
@@ -89,8 +94,6 @@ class Replies:
             return
         self._began_to_speak = True
         self._service.metrics.first_token.observe(time.monotonic() - self._began)
-
-    _began_to_speak = False
 
     def _follow(self, index: int, stream: ReplyStream) -> None:
         last: Reply | BaseException
