@@ -1,8 +1,8 @@
 """A call's arguments, told while the model still writes them, as the JSON text that they will be.
 
 What is told is a beginning of ``dump_arguments`` of the finished object, whatever white space, escapes and numbers stand there.
-Where the text stops being JSON (a Python literal, say) the writer is stuck: it tells no more, and the whole object is read once it
-is there. A key that stands twice is told twice: JSON's readers keep the last, as ours does.
+Where the text stops being JSON (a Python literal, say) the writer is stuck: it tells no more, and the whole object is read once
+it is there. A key that stands twice is told twice: JSON's readers keep the last, as ours does.
 """
 
 from __future__ import annotations
