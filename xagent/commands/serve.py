@@ -23,6 +23,8 @@ Then, with the openai package: OpenAI(base_url="http://127.0.0.1:8000/v1", api_k
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 KEY_VARIABLE = "XAGENT_API_KEY"
+VLLM_KEY = "VLLM_API_KEY"
+_VLLM_LOADS = ("adapter", "dtype", "load_in_4bit")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +75,7 @@ def _add_replying(parser: argparse.ArgumentParser) -> None:
     loading.add_argument(
         "--engine", choices=("transformers", "vllm"), default="transformers", help="what runs it (default: %(default)s)"
     )
-    loading.add_argument("--base-url", metavar="URL", help="with --engine vllm: the running vLLM server")
+    loading.add_argument("--base-url", metavar="URL", help=f"the running vLLM server; its key: {VLLM_KEY}")
     loading.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
     loading.add_argument("--protocol", metavar="NAME", help="the tool protocol (default: xagent.json's, else react)")
     loading.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="of the weights (default: the checkpoint's)")
@@ -142,6 +144,11 @@ def _settings(args: argparse.Namespace) -> ServerSettings:
         faults.append(f"--top-p must be in (0, 1], got {args.top_p}")
     if not 0 <= args.port <= 65535:
         faults.append(f"--port must be from 0 to 65535, got {args.port}")
+    if (args.engine == "vllm") != (args.base_url is not None):
+        faults.append("--engine vllm and --base-url http://HOST:PORT, a running vLLM server, belong together")
+    if args.engine == "vllm" and (given := [name for name in _VLLM_LOADS if getattr(args, name)]):
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        faults.append(f"{options}: what --engine vllm loads is said to `vllm serve`; its adapters are served by their names")
     if not all(args.stop_words):
         faults.append("--stop-words: a word is empty")
     if faults:
@@ -186,10 +193,12 @@ def named_adapters(words: list[str]) -> dict[str, str]:
 
 
 def _engine(args: argparse.Namespace, adapters: dict[str, str]) -> Engine:
-    if args.engine == "vllm":
-        raise ConfigError("--engine vllm is not there yet")
-    from xagent.inference.loading import load_engine
+    from xagent.inference.loading import connect_vllm, load_engine
 
+    if args.engine == "vllm":
+        return connect_vllm(
+            args.base_url, args.model, api_key=os.environ.get(VLLM_KEY), template=args.template, protocol=args.protocol
+        )
     return load_engine(
         args.model,
         adapters=adapters,
