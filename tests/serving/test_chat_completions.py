@@ -255,8 +255,11 @@ def test_logprobs() -> None:
 def test_a_call_is_forced_by_its_opening(protocol: str, named: bool) -> None:
     call = ToolCall("news", {"city": "Rome"})
     whole_reply = said(protocol, call)
-    cut = whole_reply.index('{"city"') if named else whole_reply.index("news") - (1 if '"news' in whole_reply else 0)
-    opening, rest = whole_reply[:cut].rstrip(), whole_reply[len(whole_reply[:cut].rstrip()) :]
+    if named:
+        cut = whole_reply.index('{"city"') + 1
+    else:
+        cut = len(whole_reply[: whole_reply.index("news")].rstrip('" '))
+    opening, rest = whole_reply[:cut], whole_reply[cut:]
     choice: Any = {"type": "function", "function": {"name": "news"}} if named else "required"
     engine = ScriptedEngine(lambda _: rest + "\nand more", protocol)
     with serving(engine) as (_, address), client(address) as api:

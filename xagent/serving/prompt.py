@@ -112,11 +112,11 @@ def _named(choice: Mapping[str, Any]) -> str | None:
 
 
 def call_opening(protocol: Protocol, name: str | None = None) -> str:
-    """Give how a reply begins that calls a tool: up to where its name stands, or where the arguments of tool ``name`` do."""
+    """Give how a reply begins that calls a tool: up to its name, or to the first bracket of the arguments of tool ``name``."""
     written = protocol.write_reply(Message("assistant", tool_calls=(ToolCall(name or _NAME),)))
     if name is None:
         return written[: written.index(_NAME)].rstrip('" ')
-    return written[: written.rindex("{}")].rstrip()
+    return written[: written.rindex("{}") + 1]
 
 
 def answer_opening(protocol: Protocol) -> str:
