@@ -11,8 +11,10 @@ from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, LlamaForCausalLM, MistralConfig, Qwen2Config
 
 from xagent.data import default_collate_fn
+from xagent.errors import ConfigError
 from xagent.model import SupervisedFinetune, attention
 from xagent.model.attention import NAME
+from xagent.model.kernels import choose_packed_kernel
 
 LENGTHS = [5, 31, 1, 12]
 SIZES = dict(
@@ -158,3 +160,61 @@ def test_no_mask_is_built_for_a_packed_row(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(attention, "sdpa_mask", lambda *args, **kwargs: masks.append(args))
     packed(MistralConfig(**SIZES, num_key_value_heads=2, sliding_window=7))(**default_collate_fn(samples()))["loss"].backward()
     assert not masks
+
+
+def varlen_on_the_cpu(
+    query_THD: torch.Tensor,
+    key_TKD: torch.Tensor,
+    value_TKD: torch.Tensor,
+    cu_seq_q: torch.Tensor,
+    cu_seq_k: torch.Tensor,
+    max_q: int,
+    max_k: int,
+    *,
+    scale: float | None = None,
+    window_size: tuple[int, int] = (-1, -1),
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """What torch documents of its CUDA kernel, by plain sums."""
+    assert cu_seq_q.dtype == cu_seq_k.dtype == torch.int32
+    assert max_q == max_k == int(cu_seq_q.diff().max())
+    assert window_size[1] == 0 and enable_gqa == (query_THD.shape[1] != key_TKD.shape[1])
+    groups = query_THD.shape[1] // key_TKD.shape[1]
+    outputs = []
+    for begin, end in zip(cu_seq_q[:-1].tolist(), cu_seq_q[1:].tolist(), strict=True):
+        q, k, v = query_THD[begin:end], *(each[begin:end].repeat_interleave(groups, 1) for each in (key_TKD, value_TKD))
+        scores = torch.einsum("ihd,jhd->hij", q, k) * (scale or q.shape[-1] ** -0.5)
+        back = torch.arange(end - begin)[:, None] - torch.arange(end - begin)
+        hidden = (back < 0) | ((back > window_size[0]) if window_size[0] >= 0 else torch.zeros_like(back, dtype=torch.bool))
+        outputs.append(torch.einsum("hij,jhd->ihd", scores.masked_fill(hidden, float("-inf")).softmax(-1), v))
+    return torch.cat(outputs)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_varlen_kernel_is_told_the_samples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel itself needs CUDA (tests/gpu); here a stand-in that does what torch documents takes the same arguments."""
+    monkeypatch.setattr(attention, "varlen_attn", varlen_on_the_cpu)
+    config = CONFIGS[name]()
+    model = packed(config, use_activation_checkpointing=False)
+    model.attention_kernel = "varlen"
+    loss = model(**default_collate_fn(samples()))["loss"]
+    loss.backward()
+    expected_loss, expected = by_hand(config)
+    torch.testing.assert_close(loss.detach(), expected_loss, atol=1e-5, rtol=0)
+    for key, value in expected.items():
+        torch.testing.assert_close(gradients(model)[key], value, atol=1e-5, rtol=0, msg=lambda text, key=key: f"{key}: {text}")
+
+
+def test_the_kernel_is_chosen_by_what_can_run() -> None:
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    config = llama_config()
+    assert choose_packed_kernel("auto", cuda, torch.bfloat16, config) == "varlen"
+    assert choose_packed_kernel("sdpa", cuda, torch.bfloat16, config) == "sdpa"
+    assert choose_packed_kernel("auto", cpu, torch.bfloat16, config) == "sdpa"
+    assert choose_packed_kernel("auto", cuda, torch.float32, config) == "sdpa"
+    assert choose_packed_kernel("auto", cuda, torch.float16, llama_config(attention_dropout=0.1)) == "sdpa"
+    assert choose_packed_kernel("auto", cuda, torch.float16, llama_config(head_dim=320)) == "sdpa"
+    with pytest.raises(ConfigError, match="'varlen' needs a CUDA device and bf16 or fp16"):
+        choose_packed_kernel("varlen", cpu, None, config)
+    with pytest.raises(ConfigError, match="expected one of auto, sdpa, varlen, got 'flash'"):
+        choose_packed_kernel("flash", cuda, torch.bfloat16, config)

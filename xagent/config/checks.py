@@ -58,6 +58,7 @@ _LEAST = {
     "val_interval": (1, True),
     "num_workers": (0, True),
     "every_n_iters": (1, True),
+    "loss_chunk_size": (1, True),
     "r": (1, True),
     "lora_alpha": (0, False),
     "lora_dropout": (0, True),
@@ -65,14 +66,20 @@ _LEAST = {
     "max_norm": (0, False),
     "weight_decay": (0, True),
 }
-_WHOLE = {"accumulative_counts", "batch_size", "num_workers", "r"}
-_AUTOCAST = ("auto", "bf16", "fp16", "fp32")
+_WHOLE = {"accumulative_counts", "batch_size", "loss_chunk_size", "num_workers", "r"}
+_MODEL_CHOICES: dict[str, tuple[Any, ...]] = {
+    "autocast_dtype": ("auto", "bf16", "fp16", "fp32"),
+    "use_activation_checkpointing": ("auto", "none", "selective", "full"),
+    "attention_kernel": ("auto", "sdpa", "varlen"),
+    "use_liger_kernel": ("auto",),
+    "loss_chunk_size": ("auto",),
+}
 
 
 def _number_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
     for key, (least, included) in _LEAST.items():
         value = node.get(key)
-        if value is None or isinstance(value, Mapping):
+        if value is None or isinstance(value, Mapping) or (key == "loss_chunk_size" and isinstance(value, str)):
             continue
         kinds = int if key in _WHOLE else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds):
@@ -101,9 +108,10 @@ def _dataset_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _model_faults(node: Mapping[str, Any]) -> Iterator[str]:
-    cast = node.get("autocast_dtype")
-    if isinstance(cast, str) and cast not in _AUTOCAST:
-        yield f"model.autocast_dtype: expected one of {', '.join(_AUTOCAST)}, got {cast!r}{did_you_mean(cast, _AUTOCAST)}"
+    for key, known in _MODEL_CHOICES.items():
+        value = node.get(key)
+        if isinstance(value, str) and value not in known:
+            yield f"model.{key}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}"
     llm = node.get("llm")
     quantised = isinstance(llm, Mapping) and _is_quantised(llm)
     if quantised and not node.get("lora"):

@@ -10,7 +10,7 @@ import datetime
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ Check = Callable[[Path, dict[str, Any]], None]
 _NOT_THE_WRAPPERS = ("type", "optimizer", "constructor", "loss_scale", "dtype")
 """Words of XTuner's ``optim_wrapper`` that our wrappers don't take: the kind and precision follow from strategy and model."""
 
+_FUSED_OR_NOT = {"fused", "foreach", "capturable", "differentiable"}
 TIMEOUT = datetime.timedelta(minutes=30)
 
 
@@ -112,7 +113,7 @@ class _Resumable:
             return config
         arguments = {key: value for key, value in dict(config).items() if key not in _NOT_THE_WRAPPERS}
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        optimizer = build(dict(config["optimizer"], params=trained))
+        optimizer = build(dict(_with_fused_kernel(config["optimizer"]), params=trained))
         scaler = None
         if kind is WindowOptimWrapper and getattr(model, "autocast_dtype", None) == torch.float16:
             scaler = torch.amp.GradScaler() if torch.cuda.is_available() else None
@@ -126,6 +127,14 @@ class _Resumable:
         states = meta.get("random_states") or []
         if self.rank < len(states):  # type: ignore[attr-defined]
             self._waiting_state = states[self.rank]  # type: ignore[attr-defined]
+
+
+def _with_fused_kernel(optimizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Let torch's Adam and AdamW step in one kernel for all parameters, unless the config chooses otherwise."""
+    chosen = dict(optimizer)
+    if chosen.get("type") in (torch.optim.Adam, torch.optim.AdamW) and not _FUSED_OR_NOT & chosen.keys():
+        chosen["fused"] = True
+    return chosen
 
 
 def _is_empty(scheduler: Any, epoch_length: int) -> bool:

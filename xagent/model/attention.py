@@ -1,7 +1,7 @@
-"""Attention of packed rows on any device: one call of PyTorch's SDPA for each sample, so that no sample sees another.
+"""Attention of packed rows on any device: PyTorch's varlen kernel on CUDA, else one call of its SDPA for each sample.
 
-Registered in transformers' own attention interface under the name ``xagent_packed``; the cost is the sum of the squares
-of the samples' lengths, not the square of the row, and no mask is ever built.
+No sample sees another. Registered in transformers' own attention interface under the name ``xagent_packed``; the cost is the
+sum of the squares of the samples' lengths, not the square of the row, and no mask is ever built.
 
 Shape suffixes: B batch, H heads, K key-value heads, T tokens, D head size.
 """
@@ -19,6 +19,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+try:
+    from torch.nn.attention.varlen import varlen_attn
+except ImportError:  # torch before 2.10
+    varlen_attn = None
+
 NAME = "xagent_packed"
 
 
@@ -32,6 +37,8 @@ def packed_attention(
     dropout: float = 0.0,
     sample_lengths: list[int] | None = None,
     sliding_window: int | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    max_length_q: int | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend causally inside each sample of a packed row.
@@ -42,6 +49,8 @@ def packed_attention(
     Args:
         sample_lengths: tokens of each sample in the row; they add up to T.
         sliding_window: how many tokens back a token sees, itself included; None: all of its sample.
+        cu_seq_lens_q: given, the varlen kernel is used: where the samples begin and the last ends, int32 on the device.
+        max_length_q: the longest sample.
 
     Returns:
         The output of shape (B, T, H, D), and None for the weights.
@@ -50,6 +59,9 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query_BHTD, key_BKTD, value_BKTD, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
+    if cu_seq_lens_q is not None:
+        assert max_length_q is not None and not dropout
+        return _attend_varlen(query_BHTD, key_BKTD, value_BKTD, cu_seq_lens_q, max_length_q, sliding_window, scaling), None
     outputs = [
         _attend(q, k, v, sliding_window, dropout, scaling)
         for q, k, v in zip(
@@ -60,6 +72,39 @@ def packed_attention(
         )
     ]
     return torch.cat(outputs, 2).transpose(1, 2), None
+
+
+def varlen_arguments(sample_lengths: list[int], device: torch.device) -> dict[str, Any]:
+    """Give where samples begin and how long the longest is, under the names that transformers' flash attention takes too."""
+    places = torch.tensor([0, *sample_lengths]).cumsum(0).to(device, torch.int32, non_blocking=True)
+    longest = max(sample_lengths)
+    return {"cu_seq_lens_q": places, "cu_seq_lens_k": places, "max_length_q": longest, "max_length_k": longest}
+
+
+def _attend_varlen(
+    query_BHTD: torch.Tensor,
+    key_BKTD: torch.Tensor,
+    value_BKTD: torch.Tensor,
+    starts: torch.Tensor,
+    longest: int,
+    sliding_window: int | None,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attend inside all samples of the one row in a single kernel; rotary embeddings may have made queries and keys fp32."""
+    query_THD, key_TKD, value_TKD = (each[0].transpose(0, 1).to(value_BKTD.dtype) for each in (query_BHTD, key_BKTD, value_BKTD))
+    output_THD = varlen_attn(
+        query_THD,
+        key_TKD,
+        value_TKD,
+        starts,
+        starts,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
+        enable_gqa=query_THD.shape[1] != key_TKD.shape[1],
+    )
+    return output_THD[None]
 
 
 def _attend(

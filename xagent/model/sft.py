@@ -11,14 +11,17 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
-from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
 from xagent.errors import CheckpointError, ConfigError
 from xagent.model.attention import NAME as PACKED
-from xagent.model.attention import packed_row
+from xagent.model.attention import packed_row, varlen_arguments
+from xagent.model.head import ChunkSize, chunk_size, chunked_token_loss, split_model
+from xagent.model.kernels import Liger, apply_liger, checkpointing, choose_packed_kernel, compile_layers, enable_recomputing
 from xagent.model.loading import choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
 from xagent.model.loss import (
     LOSS_NORMALIZATIONS,
@@ -27,6 +30,7 @@ from xagent.model.loss import (
     trained_positions,
     weighted_token_loss,
 )
+from xagent.model.precision import cast_frozen_linear, freeze_quantised, in_fp32
 from xagent.registry import build
 
 
@@ -38,13 +42,20 @@ class SupervisedFinetune(BaseModel):
         lora: ``dict(type=LoraConfig, ...)``; ``target_modules`` left out means all linear layers but the output head, ``'all'``
             adds the embeddings. None trains everything.
         tokenizer: given, the embeddings grow to its size (new rows are the mean of the old).
-        use_activation_checkpointing: recompute activations in the backward pass to save memory.
+        use_activation_checkpointing: recompute activations in the backward pass to save memory: of all layers (True, ``full``),
+            of every second one (``selective``), or of none (False, ``none``). The engine also takes ``auto`` (see
+            :mod:`xagent.engine.memory`).
         autocast_dtype: ``auto`` (bf16 where the device has it, else fp16 on CUDA, fp32 on CPU), ``bf16``, ``fp16`` or ``fp32``.
         loss_normalization: the weighted losses of a whole accumulation window, on all ranks, are divided by the sum of their
             ``weights``, or by the number of trained ``tokens`` as ModelScope SWIFT does; see docs/loss-weights.md.
+        loss_chunk_size: trained positions whose logits exist at a time; ``auto`` bounds them by bytes, None takes all at once (as
+            do ZeRO-3, and models that cap or scale their logits).
+        attention_kernel: what packed rows attend with: ``varlen`` (torch's, CUDA), ``sdpa``, or ``auto``.
+        use_liger_kernel: fused RMSNorm, RoPE and SwiGLU; ``auto``: on CUDA where liger-kernel is installed.
+        torch_compile: compile the decoder's layers; worth its minute on long runs.
 
     Raises:
-        ConfigError: quantised weights without LoRA, or an unknown ``loss_normalization``.
+        ConfigError: quantised weights without LoRA, an unknown choice, or a kernel that can't run here.
     """
 
     def __init__(
@@ -52,31 +63,46 @@ class SupervisedFinetune(BaseModel):
         llm: Mapping[str, Any] | PreTrainedModel,
         lora: Mapping[str, Any] | LoraConfig | None = None,
         tokenizer: Any = None,
-        use_activation_checkpointing: bool = True,
+        use_activation_checkpointing: bool | str = True,
         autocast_dtype: str = "auto",
         loss_normalization: LossNormalization = "weights",
+        loss_chunk_size: ChunkSize = "auto",
+        attention_kernel: str = "auto",
+        use_liger_kernel: Liger = "auto",
+        torch_compile: bool = False,
     ) -> None:
         super().__init__()
         if loss_normalization not in LOSS_NORMALIZATIONS:
             known = " or ".join(map(repr, LOSS_NORMALIZATIONS))
             raise ConfigError(f"model.loss_normalization: expected {known}, got {loss_normalization!r}")
         self.loss_normalization = loss_normalization
-        self.device_type = local_device().type
-        self.autocast_dtype = choose_autocast(autocast_dtype, local_device())
+        recomputed = checkpointing(use_activation_checkpointing)
+        device = local_device()
+        self.device_type = device.type
+        self.autocast_dtype = choose_autocast(autocast_dtype, device)
         model = load_llm(llm, autocast=self.autocast_dtype)
         quantised = bool(getattr(model, "is_quantized", False))
         if quantised and lora is None:
             raise ConfigError("model.llm.quantization_config is set but model.lora is not: quantised weights can't be trained")
         if tokenizer is not None:
             resize_embeddings(model, load_tokenizer(tokenizer))
+        apply_liger(model, use_liger_kernel, device)
         if quantised:
-            model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+            freeze_quantised(model, self.autocast_dtype)
         self.llm: nn.Module = with_lora(model, lora) if lora is not None else model
         if lora is None:
             self.llm.float()
-        if use_activation_checkpointing:
-            model.activation_checkpointing_enable({"use_reentrant": False})
+        elif quantised:
+            in_fp32(self.llm)
+        cast_frozen_linear(self.llm, self.autocast_dtype)
+        enable_recomputing(model, recomputed)
         self.takes_lengths = model.config._attn_implementation == PACKED
+        dtype = self.autocast_dtype or model.dtype
+        self.attention_kernel = choose_packed_kernel(attention_kernel, device, dtype, model.config)
+        self.loss_chunk_size = loss_chunk_size
+        self._parts = (split_model(self.llm),)  # in a tuple: the parts are modules of self.llm already
+        if torch_compile:
+            compile_layers(model.base_model)
 
     def init_weights(self) -> None:
         """Do nothing: the weights were loaded (mmengine's own takes means of quantised ones and fails)."""
@@ -95,22 +121,38 @@ class SupervisedFinetune(BaseModel):
         assert mode == "loss", f"SupervisedFinetune knows the mode 'loss', got {mode!r}"
         labels_1T, weights_1T = data["labels"], data["loss_weights"]
         positions_N = trained_positions(labels_1T)
+        targets_N = positions_N + 1
+        labels_N, weights_N = labels_1T[0, targets_N], weights_1T[0, targets_N]
         denominator = data.get("loss_denominator")
         if denominator is None:
             denominator = loss_denominator(weights_1T, self.loss_normalization)
-        extra = {"sample_lengths": data["lengths"]} if self.takes_lengths else {}
-        packed = packed_row() if self.takes_lengths else nullcontext()
+        inputs = {"input_ids": data["input_ids"], "position_ids": data["position_ids"], "use_cache": False}
+        packed = nullcontext()
+        if self.takes_lengths:
+            packed = packed_row()
+            inputs |= {"sample_lengths": data["lengths"]}
+            if self.attention_kernel == "varlen":
+                inputs |= varlen_arguments(data["lengths"], data["input_ids"].device)
+        chunk = self._chunk_size(len(positions_N))
         with packed, torch.autocast(self.device_type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            logits_1NV = self.llm(
-                input_ids=data["input_ids"],
-                position_ids=data["position_ids"],
-                logits_to_keep=positions_N,
-                use_cache=False,
-                **extra,
-            ).logits
-        targets_N = positions_N + 1
-        loss = weighted_token_loss(logits_1NV[0], labels_1T[0, targets_N], weights_1T[0, targets_N], denominator)
-        return {"loss": loss}
+            if chunk is None:
+                logits_1NV = self.llm(**inputs, logits_to_keep=positions_N).logits
+                return {"loss": weighted_token_loss(logits_1NV[0], labels_N, weights_N, denominator)}
+            split = self._parts[0]
+            hidden_1TH = split.decoder(**inputs).last_hidden_state
+            total = chunked_token_loss(hidden_1TH[0, positions_N], split.head, labels_N, weights_N, chunk)
+        return {"loss": total / denominator}
+
+    def _chunk_size(self, positions: int) -> int | None:
+        """Choose how many positions the head takes at a time, None for all."""
+        split = self._parts[0]
+        if split is None or self.loss_chunk_size is None:
+            return None
+        if split.is_partitioned:
+            print_log("The output head takes all trained positions at once: ZeRO-3 has scattered its weights", "current")
+            self.loss_chunk_size = None
+            return None
+        return chunk_size(self.loss_chunk_size, split.vocabulary, positions, self.device_type)
 
     def trained_names(self) -> set[str]:
         """Give the names (in the state dict) of what is trained."""

@@ -1,0 +1,204 @@
+"""The loss straight from hidden states: the output head runs at trained positions only, a chunk of them at a time.
+
+The whole table of logits never exists, neither forward nor backward: each chunk's gradients are taken at once, while its
+logits are there. Memory is bounded by the chunk, whatever vocabulary and row are.
+
+Shape suffixes: N trained positions, C positions of a chunk, H hidden size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from peft import PeftModel
+from torch import nn
+from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutputWithPast
+
+ChunkSize = int | Literal["auto"] | None
+CHUNK_BYTES = {"cpu": 64 * 2**20, "cuda": 512 * 2**20}
+"""What a chunk's logits may take in fp32: on CPUs little, for the caches; on GPUs enough to keep matrix products efficient."""
+
+_Gradients = tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class SplitModel:
+    """A causal language model as the two parts whose product its logits are."""
+
+    decoder: nn.Module
+    head: nn.Module
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the head."""
+        return int(self.head.weight.shape[0])  # type: ignore[union-attr, operator]
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether ZeRO-3 has scattered the head's weights: then every rank must run it equally often."""
+        return any(hasattr(parameter, "ds_id") for parameter in self.head.parameters())
+
+
+def split_model(llm: Any) -> SplitModel | None:
+    """Take a causal language model (PEFT or not) apart, if its logits are nothing but ``head(decoder(...))``.
+
+    That is tried, not looked up: the model runs once with a decoder that gives made-up hidden states, and its logits must be
+    the head's. Models that cap, scale or shift logits give None.
+    """
+    causal = llm.get_base_model() if isinstance(llm, PeftModel) else llm
+    decoder, head = causal.base_model, causal.get_output_embeddings()
+    if decoder is causal or head is None or _invokes_adapters_by_input(llm):
+        return None
+    split = SplitModel(decoder, head)
+    weight = next(head.parameters())
+    hidden = torch.linspace(-9, 9, 2 * weight.shape[-1], device=weight.device).to(weight.dtype).view(1, 2, -1)
+    with torch.no_grad(), _in_evaluation(causal), _replaced(decoder, BaseModelOutputWithPast(last_hidden_state=hidden)):
+        ids = torch.zeros(1, 2, dtype=torch.int64, device=weight.device)
+        try:
+            same = torch.equal(causal(input_ids=ids, use_cache=False).logits, head(hidden))
+        except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):
+            return None
+    return split if same else None
+
+
+def _invokes_adapters_by_input(llm: Any) -> bool:
+    """Tell whether PEFT's own forward pass looks at the tokens (activated LoRA): it can't be left out then."""
+    configs = llm.peft_config.values() if isinstance(llm, PeftModel) else ()
+    return any(getattr(config, "alora_invocation_tokens", None) for config in configs)
+
+
+@contextmanager
+def _in_evaluation(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
+def _replaced(module: nn.Module, output: Any) -> Iterator[None]:
+    """Let a module give ``output`` whatever it is called with."""
+    module.forward = lambda *args, **kwargs: output
+    try:
+        yield
+    finally:
+        del module.forward
+
+
+def chunk_size(wanted: ChunkSize, vocabulary: int, positions: int, device_type: str) -> int | None:
+    """Choose how many positions the head takes at once; None: all of them, by the plain path.
+
+    ``auto`` leaves a row alone whose logits fit into one chunk of :data:`CHUNK_BYTES` anyway.
+    """
+    if wanted != "auto":
+        return wanted
+    fitting = max(16, CHUNK_BYTES.get(device_type, CHUNK_BYTES["cuda"]) // (4 * vocabulary) // 16 * 16)
+    return None if positions <= fitting else fitting
+
+
+def chunked_token_loss(
+    hidden_NH: torch.Tensor, head: nn.Module, labels_N: torch.Tensor, weights_N: torch.Tensor, chunk: int
+) -> torch.Tensor:
+    """Sum ``weight x negative log-likelihood`` in fp32 over all positions, by chunks of ``chunk``.
+
+    Equal to :func:`xagent.model.loss.weighted_token_loss` of ``head(hidden_NH)`` with denominator 1, gradients included: of the
+    hidden states and of whatever is trained in the head (the weights, LoRA, a PEFT copy).
+    """
+    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if not torch.is_grad_enabled():
+        run = _forward_of(head)
+        return sum(
+            (run(*part)[0] for part in _chunks(hidden_NH, labels_N, weights_N, chunk)), torch.zeros((), device=hidden_NH.device)
+        )
+    return _ChunkedLoss.apply(hidden_NH, labels_N, weights_N, head, chunk, *trained)
+
+
+class _ChunkedLoss(torch.autograd.Function):
+    """Computes gradients in the forward pass; the backward pass only scales them."""
+
+    @staticmethod
+    def forward(  # type: ignore[override]
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        labels_N: torch.Tensor,
+        weights_N: torch.Tensor,
+        head: nn.Module,
+        chunk: int,
+        *trained: torch.Tensor,
+    ) -> torch.Tensor:
+        run = _backward_of(head, list(trained))
+        total = torch.zeros((), device=hidden_NH.device)
+        hidden_gradient_NH = torch.empty_like(hidden_NH)
+        sums: list[torch.Tensor] = []
+        begin = 0
+        for part in _chunks(hidden_NH, labels_N, weights_N, chunk):
+            loss, hidden_gradient_CH, gradients = run(*part)
+            total += loss
+            hidden_gradient_NH[begin : begin + len(hidden_gradient_CH)] = hidden_gradient_CH
+            sums = [sum_.add_(each) for sum_, each in zip(sums, gradients, strict=True)] if sums else gradients
+            begin += len(hidden_gradient_CH)
+        ctx.save_for_backward(hidden_gradient_NH, *(sums or [torch.zeros_like(each) for each in trained]))
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: torch.Tensor) -> Any:  # type: ignore[override]
+        hidden_gradient_NH, *gradients = (each * scale.to(each.dtype) for each in ctx.saved_tensors)
+        return hidden_gradient_NH, None, None, None, None, *gradients
+
+
+def _chunks(
+    hidden_NH: torch.Tensor, labels_N: torch.Tensor, weights_N: torch.Tensor, chunk: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    yield from zip(hidden_NH.split(chunk), labels_N.split(chunk), weights_N.split(chunk), strict=True) if len(labels_N) else ()
+
+
+def _summed(logits_CV: torch.Tensor, labels_C: torch.Tensor, weights_C: torch.Tensor) -> torch.Tensor:
+    return (functional.cross_entropy(logits_CV.float(), labels_C, reduction="none") * weights_C).sum()
+
+
+def _forward_of(head: nn.Module) -> Callable[..., tuple[torch.Tensor]]:
+    return lambda hidden_CH, labels_C, weights_C: (_summed(head(hidden_CH), labels_C, weights_C),)
+
+
+def _backward_of(head: nn.Module, trained: list[torch.Tensor]) -> Callable[..., _Gradients]:
+    """Give a function from a chunk to its loss, the gradient of its hidden states, and those of ``trained``."""
+    if type(head) is nn.Linear and not trained:
+        return _through_frozen_linear(head)
+
+    def run(hidden_CH: torch.Tensor, labels_C: torch.Tensor, weights_C: torch.Tensor) -> _Gradients:
+        with torch.enable_grad():
+            hidden_CH = hidden_CH.detach().requires_grad_()
+            loss = _summed(head(hidden_CH), labels_C, weights_C)
+        gradient_CH, *gradients = torch.autograd.grad(loss, [hidden_CH, *trained])
+        return loss.detach(), gradient_CH, gradients
+
+    return run
+
+
+def _through_frozen_linear(head: nn.Linear) -> Callable[..., _Gradients]:
+    """The same for a plain frozen head, in one buffer of logits instead of autograd's three or four."""
+    device_type = head.weight.device.type
+    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else head.weight.dtype
+    weight_VH = head.weight.detach().to(dtype)
+    bias_V = None if head.bias is None else head.bias.detach().to(dtype)
+
+    def run(hidden_CH: torch.Tensor, labels_C: torch.Tensor, weights_C: torch.Tensor) -> _Gradients:
+        with torch.autocast(device_type, enabled=False):
+            logits_CV = functional.linear(hidden_CH.detach().to(dtype), weight_VH, bias_V).float()
+            normalizer_C1 = logits_CV.logsumexp(1, keepdim=True)
+            nll_C = normalizer_C1[:, 0] - logits_CV.gather(1, labels_C[:, None])[:, 0]
+            gradient_CV = logits_CV.sub_(normalizer_C1).exp_()
+            gradient_CV.scatter_add_(1, labels_C[:, None], gradient_CV.new_full((len(labels_C), 1), -1.0))
+            gradient_CV.mul_(weights_C[:, None])
+            gradient_CH = gradient_CV.to(dtype) @ weight_VH
+        return (nll_C * weights_C).sum(), gradient_CH.to(hidden_CH.dtype), []
+
+    return run
