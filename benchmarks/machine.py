@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
-_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "mmengine", "datasets", "tokenizers")
+_PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "mmengine", "datasets", "tokenizers", "liger_kernel", "deepspeed")
 
 
 def describe_machine() -> dict[str, Any]:
@@ -40,11 +40,12 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def save_results(name: str, machine: dict[str, Any], figures: Any) -> Path:
-    """Write ``results/NAME.json``: the command, versions, machine and figures."""
-    RESULTS.mkdir(exist_ok=True)
+def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path | None = None) -> Path:
+    """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, versions, machine and figures."""
+    folder = folder or RESULTS
+    folder.mkdir(parents=True, exist_ok=True)
     command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    path = RESULTS / f"{name}.json"
+    path = folder / f"{name}.json"
     content = {"command": command, "versions": versions(), "machine": machine, "figures": figures}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from mmengine.runner import FlexibleRunner
 from xagent import __version__
 from xagent.config import write_config
 from xagent.engine.hooks.checkpoint import CheckpointHook
+from xagent.engine.memory import choose_checkpointing
 from xagent.engine.plan import arithmetic, plan_of, refuse_other_plan
 from xagent.engine.strategy import DeepSpeed, DistributedDataParallel, SingleDevice
 from xagent.errors import CheckpointError, OutputError
@@ -122,8 +124,10 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         "checkpoint": dict(type=CheckpointHook),
         **(cfg.get("default_hooks") or {}),
     }
+    model = copy.copy(cfg.model)
+    model["use_activation_checkpointing"] = choose_checkpointing(cfg, _world_size(launcher))
     return AgentRunner(
-        model=cfg.model,
+        model=model,
         work_dir=cfg.work_dir,
         experiment_name=cfg.get("experiment_name") or f"{Path(cfg.filename or 'config').stem}_{next(_RUNS)}",
         train_dataloader=cfg.train_dataloader,
@@ -145,6 +149,10 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         randomness=cfg.get("randomness") or dict(seed=42),
         cfg=cfg,
     )
+
+
+def _world_size(launcher: str) -> int:
+    return int(os.environ.get("SLURM_NTASKS" if launcher == "slurm" else "WORLD_SIZE", 1))
 
 
 def _check_work_dir(path: Path) -> None:

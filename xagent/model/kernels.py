@@ -100,12 +100,12 @@ def enable_recomputing(model: PreTrainedModel, how: Checkpointing) -> None:
 
 
 def checkpointing(wanted: bool | str) -> Checkpointing:
-    """Translate ``use_activation_checkpointing``: True is ``full``, False is ``none``.
+    """Translate ``use_activation_checkpointing``: True is ``full``, False is ``none``, ``auto`` is ``full`` where nobody chose.
 
     Raises:
         ConfigError: neither a bool nor one of the names.
     """
-    if isinstance(wanted, bool):
+    if isinstance(wanted, bool) or wanted == "auto":
         return "full" if wanted else "none"
     if wanted not in get_args(Checkpointing):
         known = ", ".join(get_args(Checkpointing))

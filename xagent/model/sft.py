@@ -126,6 +126,17 @@ class SupervisedFinetune(BaseModel):
         denominator = data.get("loss_denominator")
         if denominator is None:
             denominator = loss_denominator(weights_1T, self.loss_normalization)
+        return {"loss": self.loss_at(data, positions_N, labels_N, weights_N, denominator)}
+
+    def loss_at(
+        self,
+        data: Mapping[str, Any],
+        positions_N: torch.Tensor,
+        labels_N: torch.Tensor,
+        weights_N: torch.Tensor,
+        denominator: torch.Tensor | float,
+    ) -> torch.Tensor:
+        """Compute the weighted loss of what is predicted at ``positions_N``; ``data`` needs ids, positions and lengths."""
         inputs = {"input_ids": data["input_ids"], "position_ids": data["position_ids"], "use_cache": False}
         packed = nullcontext()
         if self.takes_lengths:
@@ -137,11 +148,10 @@ class SupervisedFinetune(BaseModel):
         with packed, torch.autocast(self.device_type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
             if chunk is None:
                 logits_1NV = self.llm(**inputs, logits_to_keep=positions_N).logits
-                return {"loss": weighted_token_loss(logits_1NV[0], labels_N, weights_N, denominator)}
+                return weighted_token_loss(logits_1NV[0], labels_N, weights_N, denominator)
             split = self._parts[0]
             hidden_1TH = split.decoder(**inputs).last_hidden_state
-            total = chunked_token_loss(hidden_1TH[0, positions_N], split.head, labels_N, weights_N, chunk)
-        return {"loss": total / denominator}
+            return chunked_token_loss(hidden_1TH[0, positions_N], split.head, labels_N, weights_N, chunk) / denominator
 
     def _chunk_size(self, positions: int) -> int | None:
         """Choose how many positions the head takes at a time, None for all."""

@@ -1,0 +1,261 @@
+"""What each lever of the training step is worth: xagent's step with all of them, and without each, against a bare PyTorch loop.
+
+    python benchmarks/levers.py [--vocabulary 8192 128256] [--steps 12] [--rounds 3]
+    python benchmarks/levers.py --smoke        # what `make bench-smoke` runs: a small model, two minutes
+
+Everyone trains the same model (Llama's shape, hidden 256, 6 layers) by LoRA r 8 on the same global batches of eight samples of
+long-tailed length, 27 % of the tokens trained. The losses must be those of the bare loop (`bare_loop.py`), step for step: if not,
+the exit code is 1. Times are printed and never judged. Runs are interleaved, each in a process of its own; medians are printed.
+The peak is of resident memory above what the process had when its libraries were loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from bare_loop import BareLoop, Sample
+from machine import describe_machine, save_results, table
+from peft import LoraConfig
+from step_clock import peak_bytes
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+from xagent.data import default_collate_fn
+from xagent.data.pack import pack_best_fit
+from xagent.model import SupervisedFinetune, attention
+
+GLOBAL_BATCH = 8
+MAX_LENGTH = 1024
+LR = 1e-3
+TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
+# name -> what differs from "all levers"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "bare loop": {},
+    "all levers": {},
+    "without rows of whole samples": dict(rows=False),
+    "without attention inside samples": dict(attention="sdpa"),
+    "without logits at trained positions only": dict(all_logits=True),
+    "without chunks of logits": dict(loss_chunk_size=None),
+    "without fused AdamW": dict(fused=False),
+    "with bf16": dict(autocast_dtype="bf16"),
+    "with selective recomputation": dict(use_activation_checkpointing="selective"),
+    "with full recomputation": dict(use_activation_checkpointing="full"),
+}
+
+
+def model_config(vocabulary: int, smoke: bool) -> LlamaConfig:
+    """Give the shape of the comparison's models, or a smaller one."""
+    size = (
+        dict(hidden_size=128, intermediate_size=352, num_hidden_layers=3)
+        if smoke
+        else dict(hidden_size=256, intermediate_size=704)
+    )
+    layers = size.pop("num_hidden_layers", 6)
+    return LlamaConfig(
+        **size,
+        num_hidden_layers=layers,
+        num_attention_heads=8,
+        num_key_value_heads=4,
+        vocab_size=vocabulary,
+        max_position_embeddings=4096,
+    )
+
+
+def make_samples(count: int, vocabulary: int, longest: int) -> list[Sample]:
+    """Make samples of long-tailed length; the trained tokens come in stretches, as replies do."""
+    generator, torch_generator = random.Random(7), torch.Generator().manual_seed(7)
+    samples = []
+    for _ in range(count):
+        length = min(max(round(math.exp(generator.gauss(math.log(387), 0.62))), 137), longest)
+        ids = torch.randint(0, vocabulary, (length,), generator=torch_generator)
+        trained = torch.zeros(length, dtype=torch.bool)
+        while float(trained.float().mean()) < 0.27:
+            begin = generator.randrange(length)
+            trained[begin : begin + 20] = True
+        samples.append({"input_ids": ids, "labels": torch.where(trained, ids, -100)})
+    return samples
+
+
+class FastLoop:
+    """xagent's step on the same global batches.
+
+    Args:
+        config: the language model's.
+        batch_size: samples in a micro-batch where there are no rows.
+        lr: learning rate.
+        rows: pack a global batch into rows of at most ``MAX_LENGTH`` tokens, else join ``batch_size`` samples.
+        attention: what attends inside rows.
+        all_logits: let the head run everywhere, with weight 0 where nothing is trained.
+        fused: AdamW in one kernel.
+        options: of ``SupervisedFinetune``.
+    """
+
+    def __init__(
+        self,
+        config: Any,
+        batch_size: int,
+        lr: float,
+        rows: bool = True,
+        attention: str = attention.NAME,
+        all_logits: bool = False,
+        fused: bool = True,
+        **options: Any,
+    ) -> None:
+        torch.manual_seed(0)
+        llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+        lora = LoraConfig(r=8, lora_alpha=16, task_type="CAUSAL_LM", target_modules="all-linear")
+        self.model = SupervisedFinetune(
+            llm, lora=lora, **{"autocast_dtype": "fp32", "use_activation_checkpointing": "none", **options}
+        ).train()
+        self.rows, self.all_logits, self.batch_size = rows, all_logits, batch_size
+        self.parameters = [each for each in self.model.parameters() if each.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=lr, weight_decay=0.0, fused=fused)
+
+    def step(self, samples: list[Sample]) -> float:
+        """Train on a global batch; give its loss."""
+        batches = [default_collate_fn([samples[place] for place in places])["data"] for places in self._places(samples)]
+        denominator = sum(batch["loss_weights"].sum() for batch in batches)
+        total = 0.0
+        for batch in batches:
+            if self.all_logits:
+                batch["labels"] = torch.where(batch["labels"] == -100, 0, batch["labels"])
+            loss = self.model({**batch, "loss_denominator": denominator})["loss"]
+            loss.backward()
+            total += float(loss.detach())
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return total
+
+    def _places(self, samples: list[Sample]) -> list[list[int]]:
+        if self.rows:
+            return pack_best_fit([len(sample["input_ids"]) for sample in samples], self.batch_size * MAX_LENGTH)
+        return [list(range(begin, begin + self.batch_size)) for begin in range(0, len(samples), self.batch_size)]
+
+
+def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str, Any]:
+    """Train one variant in this process."""
+    config = model_config(vocabulary, smoke)
+    samples = make_samples(steps * GLOBAL_BATCH, vocabulary, 300 if smoke else MAX_LENGTH)
+    settle()
+    before = resident_bytes()
+    make: Callable[..., Any] = BareLoop if name == "bare loop" else FastLoop
+    loop = make(config, 2, LR, **VARIANTS[name])
+    losses, begin, tokens = [], 0.0, 0
+    for place in range(steps):
+        batch = samples[place * GLOBAL_BATCH : (place + 1) * GLOBAL_BATCH]
+        losses.append(loop.step(batch))
+        if place == 0:
+            begin = time.perf_counter()
+        else:
+            tokens += sum(len(sample["input_ids"]) for sample in batch)
+    rate = tokens / (time.perf_counter() - begin)
+    return {"losses": losses, "tokens_per_second": rate, "peak_bytes": peak_bytes() - before}
+
+
+def settle() -> None:
+    """Run a step of a small model once, so that libraries have loaded what they load."""
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=64
+    )
+    for make in (BareLoop, FastLoop):
+        make(config, 2, LR).step(make_samples(2, 64, 200))
+
+
+def resident_bytes() -> int:
+    """Give this process's resident memory now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def in_process(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str, Any]:
+    """Run a variant in a process of its own."""
+    words = [sys.executable, __file__, "--variant", name, "--vocabulary", str(vocabulary), "--steps", str(args.steps)]
+    done = subprocess.run([*words, *(["--smoke"] if args.smoke else [])], check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def measure(args: argparse.Namespace, vocabulary: int) -> dict[str, list[dict[str, Any]]]:
+    """Run every variant so many rounds, by turns."""
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+    for _ in range(args.rounds):
+        for name in VARIANTS:
+            run = run_variant(name, vocabulary, args.steps, True) if args.smoke else in_process(name, args, vocabulary)
+            runs[name].append(run)
+    return runs
+
+
+def wrong_losses(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Name the runs whose losses are not the bare loop's."""
+    expected = runs["bare loop"][0]["losses"]
+    faults = []
+    for name, each in runs.items():
+        tolerance = TOLERANCE["bf16" if "bf16" in name else "fp32"]
+        for run in each:
+            apart = max(abs(one - other) for one, other in zip(run["losses"], expected, strict=True))
+            if not apart <= tolerance:
+                faults.append(f"{name}: a loss differs by {apart:.2e} from the bare loop's (allowed: {tolerance:.0e})")
+    return faults
+
+
+def shown(vocabulary: int, runs: dict[str, list[dict[str, Any]]], memory: bool) -> str:
+    """Write medians and ratios as a table."""
+    median = {
+        name: {key: statistics.median(run[key] for run in each) for key in ("tokens_per_second", "peak_bytes")}
+        for name, each in runs.items()
+    }
+    bare, best = median["bare loop"], median["all levers"]
+    rows = [
+        [
+            name,
+            f"{figures['tokens_per_second']:,.0f}",
+            f"{figures['tokens_per_second'] / bare['tokens_per_second']:.2f}",
+            f"{figures['tokens_per_second'] / best['tokens_per_second']:.2f}",
+            f"{figures['peak_bytes'] / 1e6:,.0f}" if memory else "-",
+            f"{runs[name][0]['losses'][-1]:.4f}",
+        ]
+        for name, figures in median.items()
+    ]
+    headers = [f"vocabulary {vocabulary:,}", "real tok/s", "x bare loop", "x all levers", "peak, MB", "last loss"]
+    return table(headers, rows)
+
+
+def main() -> None:
+    """Measure, print, write; fail where a loss is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vocabulary", type=int, nargs="+")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--smoke", action="store_true", help="a small model in one process; nothing is written")
+    parser.add_argument("--variant", choices=list(VARIANTS), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    args.vocabulary = args.vocabulary or ([2048, 32_768] if args.smoke else [8_192, 128_256])
+    args.steps, args.rounds = args.steps or (4 if args.smoke else 12), args.rounds or (1 if args.smoke else 3)
+    if args.variant:
+        print(json.dumps(run_variant(args.variant, args.vocabulary[0], args.steps, args.smoke)))
+        return
+    machine = describe_machine()
+    faults, results = [], {}
+    for vocabulary in args.vocabulary:
+        runs = measure(args, vocabulary)
+        print(shown(vocabulary, runs, memory=not args.smoke), flush=True)
+        faults += wrong_losses(runs)
+        results[str(vocabulary)] = runs
+    if not args.smoke:
+        print(save_results("levers", machine, results))
+    if faults:
+        sys.exit("Wrong losses:\n" + "\n".join(faults))
+
+
+if __name__ == "__main__":
+    main()

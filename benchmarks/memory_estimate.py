@@ -1,0 +1,121 @@
+"""The memory that `xagent train --dry-run` foretells against what a training step takes: nano's shape and a wide vocabulary.
+
+    python benchmarks/memory_estimate.py [--tokens 2048]
+
+Each case trains three micro-batches of one row in a process of its own; the peak is of resident memory above what the process
+had when its libraries were loaded and had run once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from levers import resident_bytes, settle
+from machine import describe_machine, save_results, table
+from mmengine.config import Config
+from peft import LoraConfig
+from step_clock import peak_bytes
+from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
+
+from xagent.assets import resolve
+from xagent.data import default_collate_fn
+from xagent.engine.memory import expected_memory, measure_model
+from xagent.model import SupervisedFinetune, attention
+
+TRAINED_SHARE = 0.27
+_WIDE = dict(hidden_size=256, intermediate_size=704, num_attention_heads=8, num_key_value_heads=4, vocab_size=128_256)
+_WAYS = {
+    "lora": dict(autocast_dtype="fp32", lora=True, how="none"),
+    "lora, selective": dict(autocast_dtype="fp32", lora=True, how="selective"),
+    "lora, full": dict(autocast_dtype="fp32", lora=True, how="full"),
+    "lora, bf16": dict(autocast_dtype="bf16", lora=True, how="none"),
+    "full fine-tuning": dict(autocast_dtype="fp32", lora=False, how="none"),
+}
+
+
+def write_shapes(folder: Path) -> dict[str, str]:
+    """Write the configs of the models, without weights."""
+    nano = AutoConfig.from_pretrained(resolve("xagent:nano/base"))
+    nano.dtype = torch.float32
+    wide = LlamaConfig(**_WIDE, num_hidden_layers=6, max_position_embeddings=4096, dtype=torch.float32)
+    for name, config in (("nano", nano), ("wide", wide)):
+        config.save_pretrained(folder / name)
+    return {name: str(folder / name) for name in ("nano", "wide")}
+
+
+def describe(path: str, way: str) -> Config:
+    """Write a case as a config's ``model``."""
+    chosen = _WAYS[way]
+    lora = dict(type=LoraConfig, r=8, lora_alpha=16, task_type="CAUSAL_LM") if chosen["lora"] else None
+    llm = dict(type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=path)
+    return Config(
+        dict(model=dict(llm=llm, lora=lora, autocast_dtype=chosen["autocast_dtype"], use_activation_checkpointing=chosen["how"]))
+    )
+
+
+def foretold(path: str, way: str, tokens: int) -> dict[str, float]:
+    """Estimate as the dry run does."""
+    cfg = describe(path, way)
+    return expected_memory(measure_model(cfg.model), cfg, [tokens], 1, TRAINED_SHARE)
+
+
+def measured(path: str, way: str, tokens: int) -> int:
+    """Train in this process; give the peak above the libraries'."""
+    settle()
+    before = resident_bytes()
+    options = dict(describe(path, way).model)
+    config = AutoConfig.from_pretrained(path)
+    options["llm"] = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+    model = SupervisedFinetune(**options).train()
+    parameters = [each for each in model.parameters() if each.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(0, config.vocab_size, (tokens,), generator=generator)
+    labels = torch.where(torch.rand(tokens, generator=generator) < TRAINED_SHARE, ids, -100)
+    for place in range(4):
+        model(**default_collate_fn([{"input_ids": ids, "labels": labels}]))["loss"].backward()
+        if place % 2:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+    return peak_bytes() - before
+
+
+def main() -> None:
+    """Compare, print a table, write the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=2048, help="in the row, one sample")
+    parser.add_argument("--models", nargs="+", choices=["nano", "wide"], default=["nano", "wide"])
+    parser.add_argument("--ways", nargs="+", choices=list(_WAYS), default=list(_WAYS))
+    parser.add_argument("--case", nargs=2, metavar=("PATH", "WAY"), help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        print(measured(*args.case, args.tokens))
+        return
+    machine, figures = describe_machine(), []
+    with tempfile.TemporaryDirectory() as name:
+        paths = write_shapes(Path(name))
+        for model in args.models:
+            for way in args.ways:
+                words = [sys.executable, __file__, "--tokens", str(args.tokens), "--case", paths[model], way]
+                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
+                case: dict[str, Any] = {"model": model, "way": way, "measured": json.loads(done.stdout.splitlines()[-1])}
+                figures.append({**case, "foretold": foretold(paths[model], way, args.tokens)})
+                print(f"{model}, {way}: done", file=sys.stderr, flush=True)
+    rows = []
+    for case in figures:
+        sum_ = sum(case["foretold"].values())
+        off = sum_ / case["measured"] - 1
+        rows.append([case["model"], case["way"], f"{sum_ / 1e6:,.0f}", f"{case['measured'] / 1e6:,.0f}", f"{off:+.0%}"])
+    print(table(["model", "training", "foretold, MB", "measured, MB", "off by"], rows))
+    print(save_results("memory_estimate", machine, {"tokens": args.tokens, "cases": figures}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""The memory that a dry run foretells is what a real step has alive; `auto` recomputes no more than it must."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from mmengine.config import Config
+from peft import LoraConfig
+from tiny_models import llama_config
+from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig
+
+from xagent.engine import memory
+from xagent.engine.memory import LiveBytes, activation_bytes, choose_checkpointing, expected_memory, largest_row, measure_model
+from xagent.model import SupervisedFinetune, attention
+
+LENGTHS = [70, 130]
+SHARE = 0.3
+
+
+@pytest.fixture(scope="module")
+def shape(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model's config of six layers, without weights."""
+    folder = tmp_path_factory.mktemp("shape")
+    llama_config(num_hidden_layers=6, vocab_size=4096, dtype=torch.float32).save_pretrained(folder)
+    return folder
+
+
+def described(shape: Path, **options: Any) -> dict[str, Any]:
+    """A config's ``model``: LoRA in fp32 without recomputation, unless said otherwise."""
+    llm = dict(type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=str(shape))
+    lora = dict(type=LoraConfig, r=4, task_type="CAUSAL_LM")
+    return {"llm": llm, "lora": lora, "autocast_dtype": "fp32", "use_activation_checkpointing": "none", **options}
+
+
+def really_alive(model: dict[str, Any], shape: Path) -> int:
+    """The most bytes that a step on real tensors has alive beside weights and gradients."""
+    config = AutoConfig.from_pretrained(shape)
+    llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+    trained = SupervisedFinetune(**{**model, "llm": llm}).train()
+    parameters = list(trained.parameters())
+    for parameter in parameters:
+        if parameter.requires_grad:
+            parameter.grad = torch.zeros_like(parameter)
+    tokens = sum(LENGTHS)
+    count = round(tokens * SHARE)
+    data = {
+        "input_ids": torch.zeros(1, tokens, dtype=torch.int64),
+        "position_ids": torch.arange(tokens)[None],
+        "lengths": LENGTHS,
+    }
+    where, labels, weights = torch.arange(count), torch.zeros(count, dtype=torch.int64), torch.ones(count)
+    with LiveBytes() as live:
+        live.ignore([*parameters, *(each.grad for each in parameters if each.grad is not None), *trained.buffers()])
+        trained.loss_at(data, where, labels, weights, torch.ones(())).backward()
+    return live.most
+
+
+def test_live_bytes_by_hand() -> None:
+    given = torch.zeros(100)
+    with LiveBytes() as live:
+        live.ignore([given])
+        one = given + 1
+        assert live.now == 400
+        view = one[:50]
+        one = one.double()
+        assert (live.now, live.most) == (400 + 800, 1200)
+        del view
+        assert live.now == 800
+        one.add_(1)
+        del one
+    assert (live.now, live.most) == (0, 1200)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_activation_checkpointing": "full"},
+        {"use_activation_checkpointing": "selective"},
+        {"lora": None},
+        {"autocast_dtype": "bf16"},
+        {"loss_chunk_size": 16},
+    ],
+    ids=["lora", "full recomputation", "selective", "full fine-tuning", "bf16", "chunks"],
+)
+def test_the_foretold_step_is_the_real_one(shape: Path, options: dict[str, Any]) -> None:
+    model = described(shape, **options)
+    assert activation_bytes(model, LENGTHS, SHARE) == pytest.approx(really_alive(model, shape), rel=0.03)
+
+
+def test_recomputing_more_keeps_less(shape: Path) -> None:
+    none, selective, full = (activation_bytes(described(shape), LENGTHS, SHARE, how) for how in ("none", "selective", "full"))
+    assert none > 1.3 * selective > 1.5 * full
+
+
+def test_weights_and_states_by_hand(shape: Path) -> None:
+    model = described(shape)
+    sizes = measure_model(model)
+    layer, adapters = 2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64, 4 * (2 * (32 + 32) + 2 * (32 + 16) + 3 * (32 + 64))
+    tables, norms = 2 * 4096 * 32, 13 * 32
+    assert (sizes.trainable, sizes.frozen_linear, sizes.largest_linear) == (6 * adapters, 6 * layer, 32 * 64)
+    assert sizes.frozen_bytes == 4 * (6 * layer + tables + norms)
+    parts = expected_memory(sizes, Config(dict(model=model)), LENGTHS, 1, SHARE)
+    assert parts["gradients"] == parts["trained weights"] == parts["optimizer"] / 2 == 4 * sizes.trainable
+    half = measure_model({**model, "autocast_dtype": "bf16"})
+    assert half.frozen_bytes == 2 * (6 * layer + tables // 2) + 4 * (tables // 2 + norms), "linear weights in 16 bits"
+    nf4 = {**model, "llm": {**model["llm"], "quantization_config": dict(type=BitsAndBytesConfig, load_in_4bit=True)}}
+    assert measure_model(nf4).frozen_bytes == int(6 * layer * memory.NF4_BYTES) + 4 * (tables + norms)
+
+
+def config(shape: Path, wanted: Any) -> Config:
+    return Config(
+        dict(
+            model=described(shape, use_activation_checkpointing=wanted),
+            train_dataloader=dict(batch_size=2, dataset=dict(max_length=200)),
+        )
+    )
+
+
+def test_auto_recomputes_no_more_than_it_must(shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = config(shape, "auto")
+    sizes = measure_model(cfg.model)
+    needed = {how: sum(expected_memory(sizes, cfg, [200, 200], 1, how=how).values()) for how in ("none", "selective")}
+    for free, expected in (
+        (needed["none"] / 0.8 + 1, "none"),
+        (needed["none"] / 0.8 - 1, "selective"),
+        (needed["selective"] / 0.8 - 1, "full"),
+    ):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        assert choose_checkpointing(cfg) == expected
+
+
+def test_a_choice_is_a_choice(shape: Path) -> None:
+    assert [choose_checkpointing(config(shape, wanted)) for wanted in (True, False, "selective")] == ["full", "none", "selective"]
+
+
+def test_the_largest_micro_batch() -> None:
+    class Packed:
+        report = SimpleNamespace(fill_rate=0.98, tokens=9_800)
+
+        def __len__(self) -> int:
+            return 10
+
+    alone = SimpleNamespace(report=SimpleNamespace(fill_rate=None), sample_lengths=[5, 9, 2, 7])
+    assert largest_row(Packed(), 2) == [1000, 1000]
+    assert largest_row(alone, 3) == [5, 7, 9]
