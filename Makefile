@@ -1,4 +1,4 @@
-# `make demo`, `make test`, `make lint`, `make slow`: each makes .venv first, once.
+# `make demo`, `make test`, `make lint`, `make slow`, `make bench-smoke`: each makes .venv first, once.
 
 SHELL := /bin/bash
 VENV := .venv
@@ -17,7 +17,7 @@ TESTS ?=
 export DS_BUILD_OPS := 0
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test slow lint install clean check-compiler
+.PHONY: demo test slow lint bench-smoke install clean check-compiler
 
 demo: $(STAMP)
 	$(PY) -m xagent.cli demo
@@ -32,6 +32,10 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Ratios of the training step to a bare PyTorch loop; fails on a wrong loss, never on time.
+bench-smoke: $(STAMP)
+	$(PY) benchmarks/levers.py --smoke
 
 install: $(STAMP)
 

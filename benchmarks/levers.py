@@ -56,15 +56,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def model_config(vocabulary: int, smoke: bool) -> LlamaConfig:
     """Give the shape of the comparison's models, or a smaller one."""
-    size = (
-        dict(hidden_size=128, intermediate_size=352, num_hidden_layers=3)
-        if smoke
-        else dict(hidden_size=256, intermediate_size=704)
-    )
-    layers = size.pop("num_hidden_layers", 6)
+    size = dict(hidden_size=256, intermediate_size=704, num_hidden_layers=6)
+    if smoke:
+        size = dict(hidden_size=128, intermediate_size=352, num_hidden_layers=3)
     return LlamaConfig(
         **size,
-        num_hidden_layers=layers,
         num_attention_heads=8,
         num_key_value_heads=4,
         vocab_size=vocabulary,

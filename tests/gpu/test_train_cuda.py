@@ -127,3 +127,33 @@ def test_more_processes_than_gpus(configs, train_process, tmp_path: Path) -> Non
     run = train_process(configs("exact", optimizer=SGD, clip="None"), tmp_path / "out", "--nproc-per-node", str(GPUS + 1))
     assert run.returncode == 2
     assert f"{GPUS + 1} processes, but this machine shows {GPUS} GPU(s)" in run.stderr
+
+
+@pytest.mark.parametrize("window", [None, 40])
+def test_the_varlen_kernel_is_sample_by_sample(window: int | None) -> None:
+    """torch's kernel in bf16 against a call of SDPA for each sample in fp32: outputs and gradients."""
+    from xagent.model.attention import packed_attention, varlen_arguments
+
+    torch.manual_seed(0)
+    lengths = [5, 130, 1, 64]
+    shapes = [(1, 8, sum(lengths), 64), (1, 2, sum(lengths), 64), (1, 2, sum(lengths), 64)]
+    exact = [torch.randn(shape, device="cuda", requires_grad=True) for shape in shapes]
+    half = [value.detach().bfloat16().requires_grad_() for value in exact]
+    module = torch.nn.Module()
+    plain = packed_attention(module, *exact, None, sample_lengths=lengths, sliding_window=window)[0]
+    more = varlen_arguments(lengths, torch.device("cuda"))
+    fast = packed_attention(module, *half, None, sample_lengths=lengths, sliding_window=window, **more)[0]
+    torch.testing.assert_close(fast.float(), plain, atol=3e-2, rtol=3e-2)
+    wanted = torch.randn_like(plain)
+    (plain * wanted).sum().backward()
+    (fast * wanted.bfloat16()).sum().backward()
+    for one, other in zip(half, exact, strict=True):
+        assert float((one.grad.float() - other.grad).norm() / other.grad.norm()) < 3e-2
+
+
+def test_liger_trains_the_same(configs, train_cli, tmp_path: Path) -> None:
+    pytest.importorskip("liger_kernel")
+    config = configs("liger", optimizer=SGD, clip="None")
+    for name, used in (("liger", True), ("plain", False)):
+        assert train_cli(config, tmp_path / name, model__use_liger_kernel=used, **FP32) == 0
+    assert losses_in(tmp_path / "liger") == pytest.approx(losses_in(tmp_path / "plain"), abs=1e-4)

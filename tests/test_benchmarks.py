@@ -1,0 +1,63 @@
+"""The benchmarks' scripts run: what they measure is for people, what they check is checked here."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def run(root: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call a script of benchmarks/."""
+    environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)}
+    command = [sys.executable, str(root / "benchmarks" / script), *words]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+
+
+@pytest.mark.slow
+def test_gpu_train_on_a_tiny_model(repo_root: Path, tmp_path: Path) -> None:
+    words = ["--device", "cpu", "--tiny", "--tokens", "128", "--kinds", "lora16", "qlora16", "--out", str(tmp_path)]
+    done = run(repo_root, "gpu_train.py", *words)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "gpu_train.json").read_text())["figures"]
+    assert "Left out: no CUDA device" in done.stdout and figures["left_out"]
+    assert figures["against_plain"]["loss"] < 5e-3
+    assert [(case["kind"], case["checkpointing"]) for case in figures["cases"]] == [
+        (kind, how) for kind in ("lora16", "qlora16") for how in ("none", "full")
+    ]
+    for case in figures["cases"]:
+        assert case["tokens_per_second"] > 0 and sum(case["breakdown"].values()) <= 1.2
+        assert (case["recomputed_flops_per_second"] > 0) == (case["checkpointing"] == "full")
+
+
+def test_the_work_of_the_comparison(repo_root: Path, tmp_path: Path) -> None:
+    """Seeded conversations with a long tail, and the same text every time."""
+    code = (
+        "import sys, json, hashlib; from pathlib import Path\n"
+        "from compare_work import write_conversations\n"
+        "text = write_conversations(Path(sys.argv[1]), 300).read_text()\n"
+        "sizes = sorted(sum(len(turn['content']) for turn in json.loads(line)['messages']) for line in text.splitlines())\n"
+        "trained = sum(len(turn['content']) for line in text.splitlines() for turn in json.loads(line)['messages']"
+        " if turn['role'] == 'assistant')\n"
+        "print(json.dumps([hashlib.sha256(text.encode()).hexdigest(), sizes[0], sizes[150], sizes[-1], trained / sum(sizes)]))"
+    )
+    found = []
+    for name in ("one.jsonl", "other.jsonl"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=repo_root / "benchmarks",
+        )
+        found.append(json.loads(done.stdout))
+    assert found[0] == found[1]
+    _, shortest, median, longest, share = found[0]
+    assert longest > 2.5 * median > 4 * shortest / 2
+    assert 0.15 < share < 0.45
