@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 from xagent.errors import CheckpointError, ConfigError
 from xagent.model.attention import NAME as PACKED
 from xagent.model.attention import packed_row, varlen_arguments
-from xagent.model.head import ChunkSize, chunk_size, chunked_token_loss, split_model
+from xagent.model.head import ChunkSize, SplitModel, chunk_size, chunked_token_loss, split_model
 from xagent.model.kernels import Liger, apply_liger, checkpointing, choose_packed_kernel, compile_layers, enable_recomputing
 from xagent.model.loading import choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
 from xagent.model.loss import (
@@ -100,7 +100,7 @@ class SupervisedFinetune(BaseModel):
         dtype = self.autocast_dtype or model.dtype
         self.attention_kernel = choose_packed_kernel(attention_kernel, device, dtype, model.config)
         self.loss_chunk_size = loss_chunk_size
-        self._parts = (split_model(self.llm),)  # in a tuple: the parts are modules of self.llm already
+        self._parts: tuple[SplitModel | None] = (split_model(self.llm),)  # in a tuple: the parts are modules of self.llm already
         if torch_compile:
             compile_layers(model.base_model)
 
@@ -137,19 +137,18 @@ class SupervisedFinetune(BaseModel):
         denominator: torch.Tensor | float,
     ) -> torch.Tensor:
         """Compute the weighted loss of what is predicted at ``positions_N``; ``data`` needs ids, positions and lengths."""
-        inputs = {"input_ids": data["input_ids"], "position_ids": data["position_ids"], "use_cache": False}
-        packed = nullcontext()
+        inputs: dict[str, Any] = {"input_ids": data["input_ids"], "position_ids": data["position_ids"], "use_cache": False}
         if self.takes_lengths:
-            packed = packed_row()
-            inputs |= {"sample_lengths": data["lengths"]}
+            inputs["sample_lengths"] = data["lengths"]
             if self.attention_kernel == "varlen":
                 inputs |= varlen_arguments(data["lengths"], data["input_ids"].device)
+        packed = packed_row() if self.takes_lengths else nullcontext()
         chunk = self._chunk_size(len(positions_N))
         with packed, torch.autocast(self.device_type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
-            if chunk is None:
+            split = self._parts[0]
+            if chunk is None or split is None:
                 logits_1NV = self.llm(**inputs, logits_to_keep=positions_N).logits
                 return weighted_token_loss(logits_1NV[0], labels_N, weights_N, denominator)
-            split = self._parts[0]
             hidden_1TH = split.decoder(**inputs).last_hidden_state
             return chunked_token_loss(hidden_1TH[0, positions_N], split.head, labels_N, weights_N, chunk) / denominator
 
