@@ -94,7 +94,7 @@ def test_the_foretold_step_is_the_real_one(shape: Path, options: dict[str, Any])
 
 def test_recomputing_more_keeps_less(shape: Path) -> None:
     none, selective, full = (activation_bytes(described(shape), LENGTHS, SHARE, how) for how in ("none", "selective", "full"))
-    assert none > 1.3 * selective > 1.5 * full
+    assert none > 1.2 * selective and selective > 1.2 * full
 
 
 def test_weights_and_states_by_hand(shape: Path) -> None:
