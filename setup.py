@@ -48,6 +48,7 @@ setup(
         "mmengine>=0.10.7",
         "numpy",
         "peft>=0.17",
+        "prompt_toolkit>=3",
         "psutil",
         "pyarrow",
         "PyYAML",

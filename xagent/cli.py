@@ -30,6 +30,7 @@ COMMANDS = {
     "data": ("xagent.commands.data", "make training data ready before a run: packed shards that many nodes share"),
     "convert": ("xagent.commands.convert", "convert data, checkpoints and adapters"),
     "eval": ("xagent.commands.eval", "score a model: episodes with real tools, BFCL, held-out records; before and after"),
+    "chat": ("xagent.commands.chat", "talk to a model in the terminal, with tools or without"),
     "serve": ("xagent.commands.serve", "serve a model with OpenAI's API: chat with tools, streams, adapters"),
     "demo": ("xagent.commands.demo", "run the whole story on the embedded tiny model: convert, train, merge, evaluate"),
 }

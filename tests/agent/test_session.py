@@ -13,9 +13,10 @@ from scripted_engine import Said, ScriptedEngine
 from xagent.agent.session import AgentSession, Answered, Ended, Step, StepDone, TextPiece
 from xagent.agent.tools import Tool, ToolBox
 from xagent.agent.tools.selection import load_tools
-from xagent.chat.message import Message, ToolCall, ToolSpec
+from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS, get_protocol
 from xagent.chat.template import render, to_text
+from xagent.cli import main
 from xagent.data.encode import encode
 from xagent.data.formats import openai_map_fn
 from xagent.errors import ConfigError, DataError, XAgentError
@@ -73,7 +74,10 @@ def test_the_record_trains_the_text_that_the_model_saw(protocol: str, tmp_path: 
     call = record["messages"][2]["tool_calls"][0]
     assert json.loads(call["function"]["arguments"]) == {"first": 2, "second": 3}
     assert record["messages"][3]["tool_call_id"] == call["id"]
-    conversation = openai_map_fn(json.loads(json.dumps(record))).validate()
+    file = tmp_path / "record.jsonl"
+    file.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    assert main(["check-dataset", str(file), "--strict", "--protocol", session.protocol.name]) == 0
+    conversation = openai_map_fn(json.loads(file.read_text(encoding="utf-8"))).validate()
     prompts = engine.prompts
     trained = encode(render(conversation, prompts.template, session.protocol), prompts.tokenizer).input_ids
     for request, reply in zip(engine.requests, replies, strict=True):
@@ -150,7 +154,7 @@ def test_a_plain_chat_is_one_reply_to_each_question() -> None:
     cut = list(session.ask("Who?"))[-1]
     assert (cut.text, cut.finish_reason) == ("I am", "length")
     assert "system\nBe kind.<|im_end|>" in engine.shown[1] and "Hello!<|im_end|>" in engine.shown[1]
-    assert session.to_record()["messages"][-1] == {"role": "assistant", "content": "I am"}
+    assert session.to_record()["messages"][-1] == {"role": "assistant", "content": "I am", "loss": False}
 
 
 def stop_at_the_first_piece(session: AgentSession, question: str) -> list:
@@ -286,3 +290,30 @@ def test_what_cannot_be_asked_is_refused() -> None:
         session_of(max_turn=0)
     with pytest.raises(ConfigError, match="language must be one of en, zh"):
         session_of(language="fr")
+    with pytest.raises(ConfigError, match="temperature must be a number >= 0"):
+        session_of(temperature=-1.0)
+
+
+def test_the_model_goes_on_in_the_same_turn_after_a_typed_observation() -> None:
+    call = "Thought: look\nAction: look\nAction Input: {}\n"
+    session, engine = session_of(call + "Observation: made up", "Final Answer: an owl", tools=None, stop=("Observation:",))
+    events = list(session.ask("What is there?"))
+    assert words(events, 0) == f"{call}Observation:" and events[-1] == Ended("the model waits for an observation", "observation")
+    assert session.awaits_observation
+    events = list(session.observe("an owl"))
+    assert events[-1].text == "Final Answer: an owl" and not session.awaits_observation
+    assert session.history[1:] == (Message("assistant", f"{call}Observation: an owl\nFinal Answer: an owl"),)
+    finished = Conversation(session.history)
+    trained = encode(render(finished, engine.prompts.template, "react"), engine.prompts.tokenizer).input_ids
+    assert trained[: len(engine.requests[1].prompt_ids)] == list(engine.requests[1].prompt_ids)
+
+
+def test_a_fault_after_an_observation_leaves_the_model_waiting() -> None:
+    broken = Said("Fi", error=XAgentError("out of memory"))
+    session, _ = session_of("A\nResponse: x", broken, "Final Answer: 5", tools=None, stop=("Response:",))
+    list(session.ask("?"))
+    with pytest.raises(XAgentError):
+        list(session.observe("5"))
+    assert session.awaits_observation
+    list(session.observe("5"))
+    assert session.history[1].content == "A\nResponse:5\nFinal Answer: 5"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -37,6 +37,14 @@ class Sampling:
     seed: int = 0
     stop: tuple[str, ...] = ()
     adapter: str | None = None
+
+    def request(self, prompt_ids: Sequence[int]) -> GenerationRequest:
+        """Give the request for a reply.
+
+        Raises:
+            ConfigError: a setting is out of range.
+        """
+        return GenerationRequest(tuple(prompt_ids), **asdict(self))
 
 
 @dataclass(frozen=True)
@@ -150,7 +158,7 @@ class Asking:
     def go_on(self) -> Event:
         """Have the model go on in the reply that stands last."""
         opened = self.entries[-1].words
-        ids = self._speaking.prompts.prompt_ids(self._setting.conversation(self.entries), continue_last=True)  # type: ignore[call-arg]
+        ids = self._speaking.prompts.prompt_ids(self._setting.conversation(self.entries), continue_last=True)
         self.entries.pop()
         return self._single(opened, ids)
 
@@ -176,20 +184,26 @@ class Asking:
         if reply.stopped_by is not None and observation_mark(words + reply.stopped_by):
             words += reply.stopped_by  # the observation will stand behind it
             self._out.put(TextPiece(0, reply.stopped_by))
-        self.entries.append(self._setting.reply(words))
+        self._keep(words, reply)
         return Ended(AWAITED, "observation") if observation_mark(words) else self._answered(reply.text)
 
     def _loop_reply(self, messages: Sequence[Mapping[str, Any]]) -> str:
         prompts = self._speaking.prompts
         reply = self._reply(prompts.prompt_ids(to_conversation(messages, prompts.protocol)))
-        self.entries.append(self._setting.reply(reply.text))
+        self._keep(reply.text, reply)
         return reply.text
+
+    def _keep(self, words: str, reply: Reply) -> None:
+        """Keep a reply; one that was cut would teach the model to stop in the midst of things."""
+        entry = self._setting.reply(words)
+        cut = reply.finish_reason == "length"
+        self.entries.append(replace(entry, message=replace(entry.message, loss=False)) if cut else entry)
 
     def _reply(self, ids: Sequence[int], opened: str = "") -> Reply:
         """Have a reply and tell its text as it comes; of one that is stopped keep what was said."""
         if self._stopped.is_set():
             raise _Stopped
-        stream = self._speaking.engine.submit(GenerationRequest(tuple(ids), **asdict(self._speaking.sampling)))
+        stream = self._speaking.engine.submit(self._speaking.sampling.request(ids))
         self._stream = stream
         if self._stopped.is_set():  # between the question above and the line above
             stream.cancel()

@@ -44,7 +44,7 @@ class AgentSession:
         sampling: how replies are generated. It, ``max_turn`` and ``adapter`` may be changed between questions.
 
     Raises:
-        ConfigError: language or protocol is unknown, or ``max_turn`` is below 1.
+        ConfigError: language or protocol is unknown, or a number or stop word is out of range.
     """
 
     def __init__(
@@ -67,6 +67,7 @@ class AgentSession:
             raise ConfigError(f"max_turn must be >= 1, got {max_turn}")
         self.engine, self.box, self.language, self.max_turn = engine, box, language, max_turn
         self.sampling = Sampling(max_new_tokens, temperature, top_p, seed, tuple(stop), adapter)
+        self.sampling.request([0])  # refuses what is out of range now, not with the first question
         self._prompts = _prompts_in(engine.prompts, protocol)
         self._setting = Setting(protocol_in(language, self._prompts.protocol), box.specs, system or "")
         self._entries: list[Entry] = []
@@ -188,7 +189,7 @@ class AgentSession:
         """Give the conversation as a training record in OpenAI's messages form, with tools and calls.
 
         Rendered for training in the session's protocol it is the text that the model saw and wrote, but for Lagent's order to
-        stop before a question's last reply. Replies that were stopped or can't be read have ``loss`` false.
+        stop before a question's last reply. Replies that were stopped or cut, or can't be read, have ``loss`` false.
         """
         return self._setting.record(self._entries)
 
