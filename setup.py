@@ -78,6 +78,8 @@ setup(
             "pytest>=8",
             "pytest-xdist",
             "ruff>=0.12",
+            "selenium",
+            "streamlit",
             "tensorboard",
             "uvicorn>=0.30",
         ],

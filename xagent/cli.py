@@ -32,6 +32,7 @@ COMMANDS = {
     "eval": ("xagent.commands.eval", "score a model: episodes with real tools, BFCL, held-out records; before and after"),
     "chat": ("xagent.commands.chat", "talk to a model in the terminal, with tools or without"),
     "serve": ("xagent.commands.serve", "serve a model with OpenAI's API: chat with tools, streams, adapters"),
+    "web": ("xagent.commands.web", "ask a model, or two side by side, in a browser and watch it call tools"),
     "demo": ("xagent.commands.demo", "run the whole story on the embedded tiny model: convert, train, merge, evaluate"),
 }
 

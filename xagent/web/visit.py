@@ -1,0 +1,124 @@
+"""What one visitor has on the server: choices, and a conversation with each model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+
+from xagent.agent.session import AgentSession
+from xagent.playground import Language
+from xagent.web.desk import ObservationDesk
+from xagent.web.models import LoadedModel
+from xagent.web.pane import Pane
+from xagent.web.settings import Generation, Settings, Setup
+from xagent.web.shelf import ToolShelf
+
+OBSERVATION_MARKS = ("Observation:",)
+"""Where a reply stops for the visitor's observation, when no tool is offered but in the system text's own words."""
+
+
+class Visit:
+    """The same questions to all models. Its methods may be called from any thread; what comes while a model works is refused.
+
+    Args:
+        models: each has a pane.
+        shelf: the tools to pick from.
+        settings: what the visitor begins with.
+    """
+
+    def __init__(self, models: Sequence[LoadedModel], shelf: ToolShelf, settings: Settings) -> None:
+        self.models, self.shelf, self.settings = tuple(models), shelf, settings
+        self._lock = threading.Lock()
+        self.panes = self._panes()
+
+    @property
+    def running(self) -> bool:
+        """Whether a model works for it."""
+        return any(pane.running for pane in self.panes)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """What was asked so far."""
+        return tuple(exchange.question for exchange in self.panes[0].exchanges)
+
+    def ask(self, question: str) -> bool:
+        """Let every model answer; False where they are at work already."""
+        return self._if_idle(lambda: [pane.ask(question) for pane in self.panes])
+
+    def retry(self) -> bool:
+        """Let every model answer the last question anew; False where they are at work, or nothing was asked."""
+        return bool(self.questions) and self._if_idle(lambda: [pane.retry() for pane in self.panes])
+
+    def edit(self, index: int, question: str) -> bool:
+        """Ask another question in place of one; what came after it is dropped. False where a model is at work."""
+        return self._if_idle(lambda: [pane.edit(index, question) for pane in self.panes])
+
+    def observe(self, pane: Pane, text: str) -> bool:
+        """Give a model the observation that it waits for; False where a model is at work."""
+        return self._if_idle(lambda: pane.observe(text))
+
+    def stop(self) -> None:
+        """End what runs."""
+        for pane in self.panes:
+            pane.stop()
+
+    def clear(self) -> bool:
+        """Begin a new conversation; False where a model is at work."""
+        return self._if_idle(self._renew)
+
+    def apply(self, setup: Setup) -> bool:
+        """Begin a new conversation on another setup; False where a model is at work.
+
+        Raises:
+            ConfigError: the protocol is unknown.
+        """
+        return self._if_idle(lambda: self._renew(replace(self.settings, setup=setup)))
+
+    def tune(self, generation: Generation) -> bool:
+        """Draw replies in another way from the next question on; False where a model is at work."""
+        return self._if_idle(lambda: self._tune(generation))
+
+    def speak(self, language: Language) -> None:
+        """Show the page in another language."""
+        self.settings = replace(self.settings, language=language)
+
+    def _if_idle(self, work: Callable[[], object]) -> bool:
+        with self._lock:
+            if self.running:
+                return False
+            work()
+            return True
+
+    def _renew(self, settings: Settings | None = None) -> None:
+        before = self.settings
+        try:
+            self.settings = settings or before
+            self.panes = self._panes()
+        except BaseException:
+            self.settings = before
+            raise
+
+    def _panes(self) -> tuple[Pane, ...]:
+        return tuple(self._pane(model) for model in self.models)
+
+    def _pane(self, model: LoadedModel) -> Pane:
+        setup = self.settings.setup
+        box = self.shelf.box(self.shelf.offered(setup), setup.language)
+        desk = ObservationDesk() if setup.mode == "typed" else None
+        session = AgentSession(
+            model.engine,
+            desk.box(box.specs) if desk is not None else box,
+            language=setup.language,
+            system=setup.system,
+            protocol=setup.protocol,
+            stop=OBSERVATION_MARKS if desk is not None and not len(box) else (),
+            adapter=model.adapter,
+            **asdict(self.settings.generation),
+        )
+        return Pane(model.name, session, desk)
+
+    def _tune(self, generation: Generation) -> None:
+        self.settings = replace(self.settings, generation=generation)
+        for pane in self.panes:
+            pane.tune(generation)
