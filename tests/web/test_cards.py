@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xagent.agent.session import Answered, Ended, Step, StepDone, TextPiece
-from xagent.web.cards import LONG, answer_card, call_card, notice, question_card, seconds_text, step_card, writing_card
+from xagent.web.cards import (
+    LONG,
+    answer_card,
+    call_card,
+    notice,
+    plain_label,
+    question_card,
+    seconds_text,
+    step_card,
+    writing_card,
+)
 from xagent.web.exchange import Exchange, advance
 from xagent.web.words import CHINESE, ENGLISH, WORDS
 
@@ -68,6 +78,10 @@ def test_no_text_becomes_markup(thought: str, value: str, observation: str) -> N
     ):
         assert set(_read(card).tags) <= {"div", "p", "b", "pre"}
     assert _read(call_card(value, {"x": value}, ENGLISH)).tags == ["div", "dl", "dt", "dd", "pre", "dt", "dd", "pre"]
+
+
+def test_a_label_is_no_markdown() -> None:
+    assert plain_label("a_b: 2 *3*\n[x](y) `z` é 中") == "a\\_b\\: 2 \\*3\\* \\[x\\]\\(y\\) \\`z\\` é 中"
 
 
 def test_seconds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 
 from xagent.agent.events import Step
@@ -81,6 +82,11 @@ def unfinished_card(text: str, words: Words) -> str:
 def seconds_text(seconds: float) -> str:
     """Write a duration: milliseconds below a second."""
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def plain_label(text: str) -> str:
+    """Give a text as the label of a widget, where Streamlit would read Markdown."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(text.split()))
 
 
 def _row(term: str, shown: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from xagent.agent.session import AgentSession
 from xagent.playground import Language
 from xagent.web.desk import ObservationDesk
+from xagent.web.exchange import Exchange
 from xagent.web.models import LoadedModel
 from xagent.web.pane import Pane
 from xagent.web.settings import Generation, Settings, Setup
@@ -16,6 +17,9 @@ from xagent.web.shelf import ToolShelf
 
 OBSERVATION_MARKS = ("Observation:",)
 """Where a reply stops for the visitor's observation, when no tool is offered but in the system text's own words."""
+
+Side = tuple[Pane, Exchange]
+"""What a model made of a question."""
 
 
 class Visit:
@@ -36,6 +40,12 @@ class Visit:
     def running(self) -> bool:
         """Whether a model works for it."""
         return any(pane.running for pane in self.panes)
+
+    def rows(self) -> tuple[tuple[Side, ...], ...]:
+        """Give for each question how far every model has come: all of one moment, whatever another tab does."""
+        with self._lock:
+            sides = [[(pane, exchange) for exchange in pane.exchanges] for pane in self.panes]
+        return tuple(zip(*sides, strict=True))
 
     @property
     def questions(self) -> tuple[str, ...]:
