@@ -11,6 +11,8 @@ import streamlit as st
 from scripted_engine import Said, ScriptedEngine
 from streamlit.testing.v1 import AppTest
 
+from xagent.chat.message import Message, ToolCall
+from xagent.chat.protocol import get_protocol
 from xagent.data.formats import openai_map_fn
 from xagent.errors import CheckpointError
 from xagent.web import app
@@ -19,8 +21,10 @@ from xagent.web.options import DemoOptions
 from xagent.web.visit import Visit
 from xagent.web.words import CHINESE, ENGLISH
 
-CALL = 'Thought: I need the tool add_numbers.\nAction: add_numbers\nAction Input: {"first": 2, "second": 3}'
-ANSWER = "Thought: I now know the answer.\nFinal Answer: The sum is 5."
+REACT = get_protocol("react")
+ADDING = ToolCall("add_numbers", {"first": 2, "second": 3})
+CALL = REACT.render_reply(Message("assistant", reasoning="I need the tool add_numbers.", tool_calls=(ADDING,)))
+ANSWER = REACT.render_reply(Message("assistant", "The sum is 5.", reasoning="I now know the answer."))
 OPTIONS = DemoOptions("scripted")
 
 pytestmark = pytest.mark.usefixtures("on_this_computer")
@@ -59,12 +63,17 @@ def _sound(page: AppTest) -> AppTest:
 
 def _settle(page: AppTest) -> AppTest:
     """Look at the page until nothing runs on it."""
-    for _ in range(200):
-        if not any(button.key == "stop" for button in page.button):
+    return _until(page, lambda: not any(button.key == "stop" for button in page.button))
+
+
+def _until(page: AppTest, what: Callable[[], bool]) -> AppTest:
+    """Look at the page, as its fragment does, until something holds."""
+    for _ in range(400):
+        if what():
             return page
         time.sleep(0.05)
         _sound(page.run())
-    raise AssertionError("the models never came to an end")
+    raise AssertionError(f"it never came to this: {_html(page)}")
 
 
 def _ask(page: AppTest, question: str) -> AppTest:
@@ -80,9 +89,14 @@ def _button(page: AppTest, label: str) -> Any:
     return found
 
 
+def _parameter(page: AppTest, name: str) -> str:
+    """Give a parameter of the page's address, which AppTest keeps as a text or as a list of one."""
+    found = page.query_params[name]
+    return found if isinstance(found, str) else found[0]
+
+
 def _visit(page: AppTest, load: Any) -> Visit:
-    [identifier] = page.query_params["session"]
-    found = app._shared(OPTIONS, load).visits.find(identifier)
+    found = app._shared(OPTIONS, load).visits.find(_parameter(page, "session"))
     assert found is not None
     return found
 
@@ -115,6 +129,7 @@ def test_a_stopped_answer_can_be_had_again() -> None:
     page = _open(_models(engine))
     page = _sound(page.chat_input[0].set_value("What is 2 plus 3?").run())
     assert page.chat_input[0].disabled
+    page = _until(page, lambda: "Thought: hm" in _html(page))
     page = _settle(_sound(_button(page, ENGLISH.stop).click().run()))
     assert "No answer: stopped by the user" in _html(page) and "Thought: hm" in _html(page)
     page = _settle(_sound(_button(page, ENGLISH.retry).click().run()))
@@ -140,11 +155,7 @@ def test_an_observation_is_typed_by_hand() -> None:
     page.radio(key="mode").set_value("typed")
     page = _sound(_button(page, ENGLISH.apply).click().run())
     page = _sound(page.chat_input[0].set_value("What is 2 plus 3?").run())
-    for _ in range(100):
-        if any(area.key == "observation-tuned-1" for area in page.text_area):
-            break
-        time.sleep(0.05)
-        page.run()
+    page = _until(page, lambda: any(area.key == "observation-tuned-1" for area in page.text_area))
     page.text_area(key="observation-tuned-1").set_value("five, of course")
     page = _settle(_sound(_button(page, ENGLISH.send).click().run()))
     assert '<pre class="xagent-pre">five, of course</pre>' in _html(page) and "The sum is 5." in _html(page)
@@ -171,11 +182,11 @@ def test_without_tools_the_reply_stops_where_the_visitor_observes() -> None:
 def test_a_refresh_finds_the_conversation_and_nobody_else_does() -> None:
     load = _models(ScriptedEngine(CALL, ANSWER, "Thought: easy.\nFinal Answer: Mine."))
     first = _ask(_open(load), "What is 2 plus 3?")
-    [session] = first.query_params["session"]
+    session = _parameter(first, "session")
     second = _open(load)
-    assert "The sum is 5." not in _html(second) and second.query_params["session"] != [session]
+    assert "The sum is 5." not in _html(second) and _parameter(second, "session") != session
     again = _open(load, session)
-    assert "The sum is 5." in _html(again) and again.query_params["session"] == [session]
+    assert "The sum is 5." in _html(again) and _parameter(again, "session") == session
     second = _ask(second, "And for me?")
     assert "Mine." in _html(second) and "Mine." not in _html(_open(load, session))
 
@@ -183,7 +194,7 @@ def test_a_refresh_finds_the_conversation_and_nobody_else_does() -> None:
 def test_a_running_answer_survives_a_refresh() -> None:
     load = _models(ScriptedEngine(Said("Thought: hm", hangs=True)))
     page = _sound(_open(load).chat_input[0].set_value("What is 2 plus 3?").run())
-    [session] = page.query_params["session"]
+    session = _parameter(page, "session")
     again = _open(load, session)
     assert ENGLISH.writing in _html(again)
     assert "No answer: stopped by the user" in _html(_settle(_sound(_button(again, ENGLISH.stop).click().run())))
@@ -192,7 +203,7 @@ def test_a_running_answer_survives_a_refresh() -> None:
 def test_a_conversation_that_is_gone_is_told() -> None:
     page = _open(_models(ScriptedEngine()), "no such session")
     assert [info.value for info in page.info] == [ENGLISH.forgotten]
-    assert page.query_params["session"] != ["no such session"]
+    assert _parameter(page, "session") != "no such session"
 
 
 def test_what_was_chosen_is_there_after_a_refresh() -> None:
@@ -204,7 +215,7 @@ def test_what_was_chosen_is_there_after_a_refresh() -> None:
     page.multiselect(key="tools").set_value(["count_letters"])
     page.selectbox(key="protocol").set_value("hermes")
     page = _sound(_button(page, CHINESE.apply).click().run())
-    page = _open(load, page.query_params["session"][0])
+    page = _open(load, _parameter(page, "session"))
     assert page.title[0].value == CHINESE.title
     assert page.slider(key="temperature").value == 0.7 and page.selectbox(key="protocol").value == "hermes"
     assert page.multiselect(key="themes").value == ["dates"] and page.multiselect(key="tools").value == ["count_letters"]
@@ -271,7 +282,7 @@ def test_the_token_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [error.value for error in page.error] == [ENGLISH.refusals["token"]] and not page.chat_input
     page.query_params["token"] = "secret"
     page = _sound(page.run())
-    assert not page.error and len(page.chat_input) == 1 and page.query_params["token"] == ["secret"]
+    assert not page.error and len(page.chat_input) == 1 and _parameter(page, "token") == "secret"
 
 
 def test_models_are_loaded_once() -> None:

@@ -111,6 +111,7 @@ def test_an_exchange_from_question_to_answer() -> None:
         shown = advance(shown, event)
         assert not shown.is_over
     assert shown == Exchange("2+3?", (step,), "Five.", 1)
-    assert advance(shown, Answered("Five.", 1.5, 20)) == Exchange("2+3?", (step,), "", 1, "Five.", "Five.", None, None, 1.5, 20)
-    ended = advance(shown, Ended("stopped"))
+    answered = Exchange("2+3?", (step,), "", 1, "Five.", "Five.", seconds=1.5, new_tokens=20)
+    assert advance(shown, Answered("Five.", 1.5, 20)) == answered
+    ended = advance(shown, Ended("stopped", "stopped"))
     assert ended.is_over and (ended.writing, ended.ended, ended.answer) == ("Five.", "stopped", None)

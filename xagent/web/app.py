@@ -13,6 +13,7 @@ from xagent.assets import resolve
 from xagent.errors import XAgentError
 from xagent.playground import Language
 from xagent.web.access import TOKEN_VARIABLE, refusal
+from xagent.web.cards import lead
 from xagent.web.conversation import show_conversation
 from xagent.web.models import DEMO_FOLDER, LoadedModel, load_models
 from xagent.web.options import DemoOptions, read_options
@@ -85,7 +86,7 @@ def _show_visit(shared: Shared, options: DemoOptions) -> None:
     st.html(f"<style>{style}</style>")
     show_sidebar(visit, words)
     st.title(words.title)
-    st.caption(words.lead)
+    st.html(lead(words.lead))
     if forgotten:
         st.info(words.forgotten)
     if options.model is None and len(shared.models) == 1:

@@ -62,6 +62,11 @@ def plain_card(text: str) -> str:
     return f'<div class="xagent-card">{_code(text)}</div>'
 
 
+def lead(text: str) -> str:
+    """Give a line that explains."""
+    return f'<p class="xagent-lead">{_text(text)}</p>'
+
+
 def model_heading(name: str) -> str:
     """Give the headline of a model's column."""
     return f'<h2 class="xagent-model">{_text(name)}</h2>'

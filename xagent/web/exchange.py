@@ -51,8 +51,8 @@ def advance(exchange: Exchange, event: Event) -> Exchange:
     if isinstance(event, StepDone):
         return replace(exchange, steps=(*exchange.steps, event.step), writing="")
     if isinstance(event, Answered):
-        timing = dict(seconds=event.seconds, new_tokens=event.new_tokens)
-        return replace(exchange, answer=event.text, last_reply=exchange.writing, writing="", **timing)
+        said = replace(exchange, answer=event.text, last_reply=exchange.writing, writing="")
+        return replace(said, seconds=event.seconds, new_tokens=event.new_tokens)
     assert isinstance(event, Ended), event
     return replace(exchange, ended=event.reason, awaited=event.kind == "observation")
 

@@ -85,5 +85,5 @@ def _spoken(model: str, adapter: str | None) -> AgentSettings:
 
 
 def _load(options: DemoOptions, path: str, adapter: str | None = None, **more: Any) -> Engine:
-    how = dict(dtype=options.dtype, device=options.device, load_in_4bit=options.load_in_4bit)
+    how: dict[str, Any] = dict(dtype=options.dtype, device=options.device, load_in_4bit=options.load_in_4bit)
     return load_engine(path, adapter, template=options.template, protocol=options.protocol, **how, **more)

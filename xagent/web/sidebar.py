@@ -9,7 +9,7 @@ import streamlit as st
 from xagent.chat.protocol import PROTOCOLS
 from xagent.errors import XAgentError
 from xagent.playground import LANGUAGES, Language
-from xagent.web.cards import plain_card
+from xagent.web.cards import lead, plain_card
 from xagent.web.settings import Mode, Setup
 from xagent.web.visit import Visit
 from xagent.web.words import Words
@@ -83,11 +83,11 @@ def _choose_setup(visit: Visit, words: Words) -> None:
         language = st.selectbox(
             words.prompt_language, LANGUAGES, LANGUAGES.index(now.language), LANGUAGE_NAMES.__getitem__, key="prompt_language"
         )
-        st.caption(words.setup_note)
+        st.html(lead(words.setup_note))
         if st.form_submit_button(words.apply, disabled=visit.running, width="stretch"):
             _apply(visit, Setup(tuple(themes), tuple(tools), mode, system.strip(), protocol, language))
     for note in shelf.notes:
-        st.caption(note)
+        st.html(lead(note))
 
 
 def _mode_names(words: Words) -> dict[Mode, str]:

@@ -34,7 +34,7 @@ class Visit:
     def __init__(self, models: Sequence[LoadedModel], shelf: ToolShelf, settings: Settings) -> None:
         self.models, self.shelf, self.settings = tuple(models), shelf, settings
         self._lock = threading.Lock()
-        self.panes = self._panes()
+        self.panes = self._make_panes(settings)
 
     @property
     def running(self) -> bool:
@@ -54,19 +54,19 @@ class Visit:
 
     def ask(self, question: str) -> bool:
         """Let every model answer; False where they are at work already."""
-        return self._if_idle(lambda: [pane.ask(question) for pane in self.panes])
+        return self._if_idle(lambda pane: pane.ask(question))
 
     def retry(self) -> bool:
         """Let every model answer the last question anew; False where they are at work, or nothing was asked."""
-        return bool(self.questions) and self._if_idle(lambda: [pane.retry() for pane in self.panes])
+        return bool(self.questions) and self._if_idle(Pane.retry)
 
     def edit(self, index: int, question: str) -> bool:
         """Ask another question in place of one; what came after it is dropped. False where a model is at work."""
-        return self._if_idle(lambda: [pane.edit(index, question) for pane in self.panes])
+        return self._if_idle(lambda pane: pane.edit(index, question))
 
     def observe(self, pane: Pane, text: str) -> bool:
         """Give a model the observation that it waits for; False where a model is at work."""
-        return self._if_idle(lambda: pane.observe(text))
+        return self._if_idle(lambda waiting: waiting.observe(text), [pane])
 
     def stop(self) -> None:
         """End what runs."""
@@ -75,7 +75,7 @@ class Visit:
 
     def clear(self) -> bool:
         """Begin a new conversation; False where a model is at work."""
-        return self._if_idle(self._renew)
+        return self._renew(self.settings)
 
     def apply(self, setup: Setup) -> bool:
         """Begin a new conversation on another setup; False where a model is at work.
@@ -83,37 +83,39 @@ class Visit:
         Raises:
             ConfigError: the protocol is unknown.
         """
-        return self._if_idle(lambda: self._renew(replace(self.settings, setup=setup)))
+        return self._renew(replace(self.settings, setup=setup))
 
     def tune(self, generation: Generation) -> bool:
         """Draw replies in another way from the next question on; False where a model is at work."""
-        return self._if_idle(lambda: self._tune(generation))
+        done = self._if_idle(lambda pane: pane.tune(generation))
+        if done:
+            self.settings = replace(self.settings, generation=generation)
+        return done
 
     def speak(self, language: Language) -> None:
         """Show the page in another language."""
         self.settings = replace(self.settings, language=language)
 
-    def _if_idle(self, work: Callable[[], object]) -> bool:
+    def _if_idle(self, work: Callable[[Pane], None], panes: Sequence[Pane] | None = None) -> bool:
         with self._lock:
             if self.running:
                 return False
-            work()
+            for pane in self.panes if panes is None else panes:
+                work(pane)
             return True
 
-    def _renew(self, settings: Settings | None = None) -> None:
-        before = self.settings
-        try:
-            self.settings = settings or before
-            self.panes = self._panes()
-        except BaseException:
-            self.settings = before
-            raise
+    def _renew(self, settings: Settings) -> bool:
+        with self._lock:
+            if self.running:
+                return False
+            self.panes = self._make_panes(settings)
+            self.settings = settings
+            return True
 
-    def _panes(self) -> tuple[Pane, ...]:
-        return tuple(self._pane(model) for model in self.models)
+    def _make_panes(self, settings: Settings) -> tuple[Pane, ...]:
+        return tuple(self._pane(model, settings.setup, settings.generation) for model in self.models)
 
-    def _pane(self, model: LoadedModel) -> Pane:
-        setup = self.settings.setup
+    def _pane(self, model: LoadedModel, setup: Setup, generation: Generation) -> Pane:
         box = self.shelf.box(self.shelf.offered(setup), setup.language)
         desk = ObservationDesk() if setup.mode == "typed" else None
         session = AgentSession(
@@ -124,11 +126,6 @@ class Visit:
             protocol=setup.protocol,
             stop=OBSERVATION_MARKS if desk is not None and not len(box) else (),
             adapter=model.adapter,
-            **asdict(self.settings.generation),
+            **asdict(generation),
         )
         return Pane(model.name, session, desk)
-
-    def _tune(self, generation: Generation) -> None:
-        self.settings = replace(self.settings, generation=generation)
-        for pane in self.panes:
-            pane.tune(generation)
