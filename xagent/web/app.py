@@ -84,15 +84,16 @@ def _show_visit(shared: Shared, options: DemoOptions) -> None:
     words = WORDS[visit.settings.language]
     style = (resolve("xagent:web") / "style.css").read_text(encoding="utf-8")
     st.html(f"<style>{style}</style>")
-    show_sidebar(visit, words)
+    running = visit.running  # asked once, so that the page is of one piece when the answer comes meanwhile
+    show_sidebar(visit, words, running)
     st.title(words.title)
     st.html(lead(words.lead))
     if forgotten:
         st.info(words.forgotten)
     if options.model is None and len(shared.models) == 1:
         st.warning(words.base_only.format(folder=DEMO_FOLDER))
-    show_conversation(visit, words)
-    question = st.chat_input(words.ask, key="question", max_chars=LONGEST_QUESTION, disabled=visit.running)
+    show_conversation(visit, words, running)
+    question = st.chat_input(words.ask, key="question", max_chars=LONGEST_QUESTION, disabled=running)
     if question and question.strip():
         visit.ask(question.strip())
         st.rerun()

@@ -30,9 +30,9 @@ REFRESH_SECONDS = 0.4
 _EDITED, _DRAW = "edited question", "draw of examples"
 
 
-def show_conversation(visit: Visit, words: Words) -> None:
-    """Show all questions; the last one again and again while a model works on it."""
-    running, rows = visit.running, visit.rows()
+def show_conversation(visit: Visit, words: Words, running: bool) -> None:
+    """Show all questions; the last one again and again while a model works on it (``running``)."""
+    rows = visit.rows()
     if not rows:
         _show_examples(visit, words)
         return

@@ -18,17 +18,17 @@ LANGUAGE_NAMES: dict[Language, str] = {"en": "English", "zh": "中文"}
 MODES: tuple[Mode, ...] = ("run", "typed")
 
 
-def show_sidebar(visit: Visit, words: Words) -> None:
-    """Show the choices and act on them."""
+def show_sidebar(visit: Visit, words: Words, running: bool) -> None:
+    """Show the choices and act on them; while a model works (``running``) only the language can be chosen."""
     with st.sidebar:
         _choose_language(visit, words)
         st.button(
-            words.clear, key="clear", icon=":material/add_comment:", disabled=visit.running, on_click=visit.clear, width="stretch"
+            words.clear, key="clear", icon=":material/add_comment:", disabled=running, on_click=visit.clear, width="stretch"
         )
         with st.expander(words.generation):
-            _choose_generation(visit, words)
+            _choose_generation(visit, words, running)
         with st.expander(words.setup, expanded=not visit.questions):
-            _choose_setup(visit, words)
+            _choose_setup(visit, words, running)
         with st.expander(words.reads):
             for text in dict.fromkeys(pane.system_text() for pane in visit.panes):
                 st.html(plain_card(text or words.no_text))
@@ -46,16 +46,16 @@ def _choose_language(visit: Visit, words: Words) -> None:
     )
 
 
-def _choose_generation(visit: Visit, words: Words) -> None:
-    now, idle = visit.settings.generation, not visit.running
+def _choose_generation(visit: Visit, words: Words, running: bool) -> None:
+    now = visit.settings.generation
 
     def number(name: str, least: int, most: int, step: int = 1) -> None:
         label, value = getattr(words, name), getattr(now, name)
-        st.number_input(label, least, most, value, step, key=name, on_change=_tune, args=(visit, name), disabled=not idle)
+        st.number_input(label, least, most, value, step, key=name, on_change=_tune, args=(visit, name), disabled=running)
 
     def share(name: str, least: float, most: float) -> None:
         label, value = getattr(words, name), getattr(now, name)
-        st.slider(label, least, most, value, 0.05, key=name, on_change=_tune, args=(visit, name), disabled=not idle)
+        st.slider(label, least, most, value, 0.05, key=name, on_change=_tune, args=(visit, name), disabled=running)
 
     number("max_turn", 1, 20)
     number("max_new_tokens", 1, 8192, 32)
@@ -69,7 +69,7 @@ def _tune(visit: Visit, name: str) -> None:
     visit.tune(replace(visit.settings.generation, **{name: st.session_state[name]}))
 
 
-def _choose_setup(visit: Visit, words: Words) -> None:
+def _choose_setup(visit: Visit, words: Words, running: bool) -> None:
     now, shelf = visit.settings.setup, visit.shelf
     protocols = [None, *PROTOCOLS]
     with st.form("setup", border=False):
@@ -84,7 +84,7 @@ def _choose_setup(visit: Visit, words: Words) -> None:
             words.prompt_language, LANGUAGES, LANGUAGES.index(now.language), LANGUAGE_NAMES.__getitem__, key="prompt_language"
         )
         st.html(lead(words.setup_note))
-        if st.form_submit_button(words.apply, disabled=visit.running, width="stretch"):
+        if st.form_submit_button(words.apply, disabled=running, width="stretch"):
             _apply(visit, Setup(tuple(themes), tuple(tools), mode, system.strip(), protocol, language))
     for note in shelf.notes:
         st.html(lead(note))
