@@ -46,12 +46,14 @@ class Tool:
     Attributes:
         name: as on the command line.
         packages: what pip installs beside torch; empty is this environment.
+        unwanted: packages that are removed again: the registry's torchvision doesn't fit a CPU build of torch and breaks it.
         start_up: the words whose time to an end is measured, after the environment's bin folder.
     """
 
     name: str
     packages: tuple[str, ...]
     start_up: tuple[str, ...]
+    unwanted: tuple[str, ...] = ()
 
     def python(self, cache: Path) -> Path:
         """Give the interpreter of its environment."""
@@ -68,6 +70,8 @@ class Tool:
         pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", TORCH]
         subprocess.run(pip, check=True)
         subprocess.run([*pip, *self.packages], check=True)
+        if self.unwanted:
+            subprocess.run([str(python), "-m", "pip", "uninstall", "-q", "-y", *self.unwanted], check=True)
         stamp.write_text(" ".join(self.packages))
 
     def versions(self, cache: Path) -> dict[str, str]:
@@ -128,7 +132,7 @@ TOOLS = {
     for tool in (
         Tool("xagent", (), ("python", "-m", "xagent.cli", "train", "--help")),
         Tool("trl", ("trl==1.16.0", "peft", "transformers==5.23.0"), ("trl", "sft", "--help")),
-        Tool("llamafactory", ("llamafactory==0.9.5",), ("llamafactory-cli", "help")),
+        Tool("llamafactory", ("llamafactory==0.9.5",), ("llamafactory-cli", "help"), ("torchvision",)),
         Tool("ms-swift", ("ms-swift==4.6.0",), ("swift", "sft", "--help")),
     )
 }
@@ -226,10 +230,10 @@ def llamafactory_arguments(job: Job) -> dict[str, Any]:
 def swift_arguments(job: Job) -> dict[str, Any]:
     """Write the job as ``swift sft`` takes it; it packs only with flash attention, which a CPU has not."""
     return dict(
-        model=job.model,
+        model=str(job.model),
         model_type="llama",
         template="chatml",
-        dataset=job.data,
+        dataset=str(job.data),
         tuner_type="lora",
         lora_rank=8,
         lora_alpha=16,
@@ -238,7 +242,7 @@ def swift_arguments(job: Job) -> dict[str, Any]:
         torch_dtype="float32",
         bf16=str(_half(job)).lower(),
         fp16="false",
-        output_dir=job.out,
+        output_dir=str(job.out),
         max_length=job.max_length,
         truncation_strategy="right",
         packing=str(job.packed).lower(),
