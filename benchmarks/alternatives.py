@@ -46,7 +46,8 @@ class Tool:
     Attributes:
         name: as on the command line.
         packages: what pip installs beside torch; empty is this environment.
-        unwanted: packages that are removed again: the registry's torchvision doesn't fit a CPU build of torch and breaks it.
+        unwanted: packages that the registry has for CUDA only, so that they fail to load beside a CPU build of torch; text needs
+            none of them, and an empty torchaudio stands in for the real one.
         start_up: the words whose time to an end is measured, after the environment's bin folder.
     """
 
@@ -72,6 +73,9 @@ class Tool:
         subprocess.run([*pip, *self.packages], check=True)
         if self.unwanted:
             subprocess.run([str(python), "-m", "pip", "uninstall", "-q", "-y", *self.unwanted], check=True)
+            code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+            found = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True)
+            Path(found.stdout.strip(), "torchaudio.py").touch()  # LLaMA-Factory imports it whatever it trains
         stamp.write_text(" ".join(self.packages))
 
     def versions(self, cache: Path) -> dict[str, str]:
@@ -132,7 +136,7 @@ TOOLS = {
     for tool in (
         Tool("xagent", (), ("python", "-m", "xagent.cli", "train", "--help")),
         Tool("trl", ("trl==1.16.0", "peft", "transformers==5.23.0"), ("trl", "sft", "--help")),
-        Tool("llamafactory", ("llamafactory==0.9.5",), ("llamafactory-cli", "help"), ("torchvision",)),
+        Tool("llamafactory", ("llamafactory==0.9.5",), ("llamafactory-cli", "help"), ("torchvision", "torchaudio")),
         Tool("ms-swift", ("ms-swift==4.6.0",), ("swift", "sft", "--help")),
     )
 }
