@@ -91,5 +91,6 @@ def test_what_streamlit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs = dict(zip(words[2:-4:2], words[3:-4:2], strict=False))
     assert pairs["--server.address"] == "127.0.0.1" and pairs["--server.port"] == str(port)
     assert pairs["--browser.gatherUsageStats"] == "false" and pairs["--server.headless"] == "true"
+    assert pairs["--runner.postScriptGC"] == "false"
     assert words[-5:] == ["--", "--compare=b", "--device=auto", "--", "./merged"]
     assert "s" not in words and os.environ["XAGENT_WEB_TOKEN"] == "s"

@@ -77,7 +77,9 @@ def _serve(options: DemoOptions, address: str, port: int, browser: bool) -> None
 
     from xagent.web.options import words_of
 
+    # A full garbage collection after each look at the page would stop the models in between, for longer than a token takes.
     settings = {
+        "runner.postScriptGC": "false",
         "server.address": address,
         "server.port": port,
         "server.headless": str(not browser).lower(),

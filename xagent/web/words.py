@@ -72,7 +72,7 @@ class Words:
 ENGLISH = Words(
     title="An agent and its tools",
     lead="Ask, and see what each model thinks, which tools it calls, and what it answers.",
-    language="Language · 语言",
+    language="Language",
     ask="Ask something that the tools can answer",
     examples="Try one of these",
     other_examples="Others",
@@ -140,7 +140,7 @@ ENGLISH = Words(
 CHINESE = Words(
     title="智能体与工具",
     lead="提一个问题，看每个模型怎么想、调用哪些工具、怎么回答。",
-    language="Language · 语言",
+    language="语言 · Language",
     ask="问一个工具能回答的问题",
     examples="试试这些问题",
     other_examples="换一批",
