@@ -10,6 +10,7 @@ from typing import Any
 from xagent.errors import ConfigError
 from xagent.playground import phrases
 from xagent.playground.chains import Chain, chains
+from xagent.playground.cues import shared_words
 from xagent.playground.episode import KINDS, Episode, Kind, Step
 from xagent.playground.registry import TOOLS, call_tool, held_out_tools, training_tools
 from xagent.playground.small_talk import NAMES, small_talk
@@ -133,6 +134,12 @@ class _Maker:
     def _say(self, templates: phrases.Phrases, **fields: str) -> str:
         return self.rng.choice(templates[self.language]).format(**fields)
 
+    def _choosing(self, templates: phrases.Phrases, question: str, tool: PlaygroundTool, **fields: str) -> str:
+        """Give the thought that names a tool behind the words that it is known by."""
+        others = (other.description[self.language] for other in TOOLS.values() if other is not tool)
+        cue = shared_words(question, tool.description[self.language], others, self.language)
+        return self._say(templates, tool=tool.name, cue=cue, **fields)
+
     def _question(self, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
         return self.rng.choice(tool.questions[self.language]).format(**arguments)
 
@@ -150,8 +157,9 @@ class _Maker:
     def _single(self) -> _Task:
         tool = self.rng.choice(self.tools)
         arguments = tool.sample(self.rng, self.language)
-        step = self._step(tool, arguments, self._say(phrases.USE, tool=tool.name))
-        return self._solved(self._question(tool, arguments), (step,), (tool,))
+        question = self._question(tool, arguments)
+        step = self._step(tool, arguments, self._choosing(phrases.USE, question, tool))
+        return self._solved(question, (step,), (tool,))
 
     def _chained(self) -> _Task:
         chain = self.rng.choice(chains(self.unseen))
@@ -164,11 +172,14 @@ class _Maker:
     def _chain_task(self, chain: Chain) -> _Task:
         first, second = TOOLS[chain.first], TOOLS[chain.second]
         arguments = first.sample(self.rng, self.language)
-        start = self._step(first, arguments, self._say(phrases.USE_FIRST, tool=first.name))
-        value = argument_from(start.observation, second.parameters[chain.parameter]["type"])
-        following = {**second.sample(self.rng, self.language), chain.parameter: value}
-        end = self._step(second, following, self._say(phrases.USE_NEXT, tool=second.name, value=start.observation))
+        result = call_tool(first.name, arguments)
+        following = {
+            **second.sample(self.rng, self.language),
+            chain.parameter: argument_from(result, second.parameters[chain.parameter]["type"]),
+        }
         question = self.rng.choice(chain.questions[self.language]).format(**{**following, **arguments})
+        start = self._step(first, arguments, self._choosing(phrases.USE_FIRST, question, first))
+        end = self._step(second, following, self._choosing(phrases.USE_NEXT, question, second, value=result))
         return self._solved(question, (start, end), (first, second))
 
     def _recovered(self) -> _Task:
@@ -182,9 +193,10 @@ class _Maker:
                 break
         else:
             raise AssertionError(f"no misspelling of a key of {tool.name} can be recovered")
-        failed = Step(self._say(phrases.USE, tool=tool.name), tool.name, wrong, fault, failed=True)
+        question = self._question(tool, wrong)
+        failed = Step(self._choosing(phrases.USE, question, tool), tool.name, wrong, fault, failed=True)
         again = self._step(tool, arguments, self._say(phrases.TRY_AGAIN, value=arguments[tool.key]))
-        return self._solved(self._question(tool, wrong), (failed, again), (tool,))
+        return self._solved(question, (failed, again), (tool,))
 
     def _no_call(self) -> _Task:
         question, answer = self.rng.choice(small_talk(self.language, self.unseen))
@@ -203,7 +215,7 @@ class _Maker:
         missing, template = self.rng.choice(tool.incomplete[self.language])
         question = template.format(**tool.sample(self.rng, self.language))
         wanted = tool.parameters[missing]["description"][self.language]
-        thought, answer = self._say(phrases.MISSING, value=wanted), self._say(phrases.ASK, value=wanted)
+        thought, answer = self._choosing(phrases.MISSING, question, tool, value=wanted), self._say(phrases.ASK, value=wanted)
         return _Task(question, (), thought, answer, (wanted,), (tool,))
 
 

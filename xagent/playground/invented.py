@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from xagent.playground.cues import shared_words
 from xagent.playground.episode import Episode, Kind, Step
 from xagent.playground.held_out import held_out_strings
 from xagent.playground.invented_tools import (
@@ -122,12 +123,26 @@ def _solved(generator: random.Random, language: Language, question: str, steps: 
     return _Task(question, steps, pick(generator, DONE, language), answer, (result,))
 
 
+def _choosing(
+    generator: random.Random,
+    language: Language,
+    thoughts: Mapping[str, tuple[str, ...]],
+    question: str,
+    tool: Invention,
+    shelf: Sequence[Invention],
+    value: str = "",
+) -> str:
+    """Give the thought that names a tool behind the words that it is known by."""
+    others = [other.spec.description for other in shelf if other is not tool]
+    cue = shared_words(question, tool.spec.description, others, language) or tool.topic
+    return pick(generator, thoughts, language, name=tool.spec.name, cue=cue, value=value)
+
+
 def _single(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
     tool = generator.choice(shelf)
     arguments = draw_arguments(generator, tool, language)
     question = ask(generator, tool, values_text(generator, tool, arguments, language), language)
-    thought = pick(generator, THOUGHTS, language, name=tool.spec.name)
-    step = Step(thought, tool.spec.name, arguments, draw_result(generator, language))
+    step = Step(_choosing(generator, language, THOUGHTS, question, tool, shelf), tool.spec.name, arguments, draw_result(generator, language))
     return _solved(generator, language, question, (step,), tool.topic)
 
 
@@ -158,9 +173,9 @@ def _chained(generator: random.Random, language: Language, shelf: Sequence[Inven
             ]
         )
     steps = (
-        Step(pick(generator, THOUGHTS, language, name=first.spec.name), first.spec.name, arguments, str(middle)),
+        Step(_choosing(generator, language, THOUGHTS, question, first, shelf), first.spec.name, arguments, str(middle)),
         Step(
-            pick(generator, NEXT, language, name=second.spec.name),
+            _choosing(generator, language, NEXT, question, second, shelf, value=str(middle)),
             second.spec.name,
             {parameter.name: middle},
             draw_result(generator, language),
@@ -180,11 +195,11 @@ def _recovered(generator: random.Random, language: Language, shelf: Sequence[Inv
     arguments = draw_arguments(generator, tool, language)
     first, second = {**arguments, place.name: wrong}, {**arguments, place.name: right}
     fault = UNKNOWN[language].format(thing=spoken(place, language), wrong=wrong, right=right)
+    question = ask(generator, tool, values_text(generator, tool, first, language), language)
     steps = (
-        Step(pick(generator, THOUGHTS, language, name=tool.spec.name), tool.spec.name, first, fault, failed=True),
+        Step(_choosing(generator, language, THOUGHTS, question, tool, shelf), tool.spec.name, first, fault, failed=True),
         Step(pick(generator, RETRY, language, right=right), tool.spec.name, second, draw_result(generator, language)),
     )
-    question = ask(generator, tool, values_text(generator, tool, first, language), language)
     return _solved(generator, language, question, steps, tool.topic)
 
 
@@ -236,8 +251,8 @@ def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Inve
             [f"请{tool.verb}{tool.topic}。", f"{tool.topic}是多少？", f"帮我{tool.verb}一下{tool.topic}。", f"我要{tool.topic}。"]
         )
     what = missing.description
-    thought, answer = pick(generator, MISSING, language, what=what), pick(generator, ASK_BACK, language, what=what)
-    return _Task(question, (), thought, answer, (what,))
+    thought = _choosing(generator, language, THOUGHTS, question, tool, shelf) + pick(generator, MISSING, language, what=what)
+    return _Task(question, (), thought, pick(generator, ASK_BACK, language, what=what), (what,))
 
 
 _BUILDERS: Mapping[Kind, Callable[[random.Random, Language, Sequence[Invention]], _Task]] = {

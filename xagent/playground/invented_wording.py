@@ -105,8 +105,14 @@ ANSWERS = {
     "en": ("The {topic} is {result}.", "It is {result}.", "The answer is {result}.", "{result}", "The result is {result}."),
     "zh": ("{topic}是{result}。", "结果是{result}。", "答案是{result}。", "{result}"),
 }
-THOUGHTS = {"en": ("I need the tool {name}.", "I will use {name}."), "zh": ("我需要使用工具 {name}。", "我来使用 {name}。")}
-NEXT = {"en": ("Now I need the tool {name}.", "Next I will use {name}."), "zh": ("接下来使用工具 {name}。", "现在使用 {name}。")}
+THOUGHTS = {
+    "en": ('"{cue}" calls for {name}.', 'For "{cue}" I need {name}.'),
+    "zh": ("“{cue}”要用 {name}。", "为了“{cue}”，需要 {name}。"),
+}
+NEXT = {
+    "en": ('With {value}, "{cue}" calls for {name}.', 'Now for "{cue}" I need {name} with {value}.'),
+    "zh": ("有了{value}，“{cue}”要用 {name}。", "得到{value}，再为“{cue}”使用 {name}。"),
+}
 RETRY = {
     "en": ("I will try again with {right}.", "The right name is {right}."),
     "zh": ("我用{right}再试一次。", "正确的是{right}。"),
@@ -125,7 +131,7 @@ ASK_BACK = {
     "en": ("Please tell me the {what}.", "What is the {what}?", "I need to know the {what}."),
     "zh": ("请告诉我{what}。", "请问{what}是什么？", "还需要{what}。"),
 }
-MISSING = {"en": ("The {what} is missing.", "I don't know the {what} yet."), "zh": ("缺少{what}。", "还不知道{what}。")}
+MISSING = {"en": (" The {what} is missing.", " But I don't know the {what} yet."), "zh": ("缺少{what}。", "但还不知道{what}。")}
 NOT_FIT = {"en": ("No tool fits.", "I have no tool for this."), "zh": ("没有工具适用。", "列表里没有这样的工具。")}
 
 

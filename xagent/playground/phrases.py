@@ -11,16 +11,16 @@ Phrases = Mapping[Language, tuple[str, ...]]
 NO_TOOL_MARKER: Mapping[Language, str] = {"en": "none of the tools", "zh": "没有合适的工具"}
 
 USE: Phrases = {
-    "en": ("I need the tool {tool}.", "The tool {tool} can answer this."),
-    "zh": ("我需要使用工具 {tool}。", "工具 {tool} 可以回答这个问题。"),
+    "en": ('"{cue}" calls for {tool}.', 'For "{cue}" I need {tool}.'),
+    "zh": ("“{cue}”要用 {tool}。", "为了“{cue}”，需要 {tool}。"),
 }
 USE_FIRST: Phrases = {
-    "en": ("First I need the tool {tool}.", "I start with the tool {tool}."),
-    "zh": ("我先使用工具 {tool}。", "第一步使用工具 {tool}。"),
+    "en": ('First, "{cue}" calls for {tool}.', 'For "{cue}" I first need {tool}.'),
+    "zh": ("先看“{cue}”，要用 {tool}。", "第一步为了“{cue}”，需要 {tool}。"),
 }
 USE_NEXT: Phrases = {
-    "en": ("With {value} I use the tool {tool}.", "Now I need the tool {tool} with {value}."),
-    "zh": ("得到{value}，接着使用工具 {tool}。", "有了{value}，再使用工具 {tool}。"),
+    "en": ('With {value}, "{cue}" calls for {tool}.', 'Now for "{cue}" I need {tool} with {value}.'),
+    "zh": ("有了{value}，“{cue}”要用 {tool}。", "得到{value}，再为“{cue}”使用 {tool}。"),
 }
 TRY_AGAIN: Phrases = {
     "en": ("The tool says {value} is right. I will try again.", "The right name is {value}. I try again."),
@@ -53,8 +53,8 @@ NO_TOOL_ANSWERS: Phrases = {
     ),
 }
 MISSING: Phrases = {
-    "en": ("The {value} is missing. I must ask.", "I do not know the {value}, so I ask."),
-    "zh": ("缺少{value}，我要问一下。", "还不知道{value}，我需要问。"),
+    "en": ('"{cue}" calls for {tool}. The {value} is missing.', 'For "{cue}" I need {tool}. But I do not know the {value}.'),
+    "zh": ("“{cue}”要用 {tool}。缺少{value}。", "为了“{cue}”，需要 {tool}。但还不知道{value}。"),
 }
 ASK: Phrases = {
     "en": ("Please tell me the {value}.", "Gladly. What is the {value}?", "I need the {value} first."),

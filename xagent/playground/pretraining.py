@@ -12,10 +12,11 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xagent.chat.message import ToolSpec
-from xagent.playground import invented, invented_tools, invented_wording, words
+from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, words
+from xagent.playground.cues import shared_words
 from xagent.playground.episode import Episode, Step
 from xagent.playground.invented import draw_episodes, holds_held_out_text
 from xagent.playground.tool import LANGUAGES, Language
@@ -29,30 +30,37 @@ CONTEXT_WEIGHT = 0.25
 
 SPEECH_SHARE = 0.2
 
+Lesson = Literal["forms", "lookups"]
+"""What a model learns: first to speak, to copy and to fill in forms, then to look things up in lists, and more forms."""
 
-def pretraining_records(count: int, seed: int) -> Iterator[dict[str, Any]]:
+LOOKUPS_CONTEXT_WEIGHT = 0.05
+LOOKUPS_SHARES = {"catalogue": 0.4, "speech": 0.1}
+
+
+def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iterator[dict[str, Any]]:
     """Give ``count`` records, the same ones for the same arguments, one at a time.
 
     A record in which a held-out tool's name, description or question turns up by chance is drawn again.
     """
+    weight = CONTEXT_WEIGHT if lesson == "forms" else LOOKUPS_CONTEXT_WEIGHT
     for number in range(count):
-        generator = random.Random(f"pretraining-{seed}-{number}")
+        generator = random.Random(f"pretraining-{seed}-{number}" if lesson == "forms" else f"{lesson}-{seed}-{number}")
         while True:
-            turns = _draw(generator)
+            turns = _draw(generator) if lesson == "forms" else _draw_lookups(generator)
             if not holds_held_out_text("\n".join(text for _, text in turns)):
                 break
-        yield {"id": f"pretrain-{seed}-{number}", "messages": [_message(role, text) for role, text in turns]}
+        yield {"id": f"pretrain-{seed}-{number}", "messages": [_message(role, text, weight) for role, text in turns]}
 
 
-def pretraining_dataset(count: int, seed: int) -> Dataset:
+def pretraining_dataset(count: int, seed: int, lesson: Lesson = "forms") -> Dataset:
     """Give the records as a Hugging Face data set, for a config's ``dataset=dict(type=pretraining_dataset, ...)``."""
     from datasets import Dataset
 
     # What was generated is known by its arguments and by the text of what draws it: the data set's cache follows both.
-    modules = (sys.modules[__name__], invented, invented_tools, invented_wording, words)
+    modules = (sys.modules[__name__], catalogues, cues, invented, invented_tools, invented_wording, words)
     code = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules)
-    fingerprint = hashlib.sha256(f"{count} {seed} {code}".encode()).hexdigest()[:16]
-    return Dataset.from_generator(pretraining_records, gen_kwargs={"count": count, "seed": seed}, fingerprint=fingerprint)
+    fingerprint = hashlib.sha256(f"{count} {seed} {lesson} {code}".encode()).hexdigest()[:16]
+    return Dataset.from_generator(pretraining_records, gen_kwargs={"count": count, "seed": seed, "lesson": lesson}, fingerprint=fingerprint)
 
 
 def _draw(generator: random.Random) -> list[tuple[str, str]]:
@@ -63,16 +71,26 @@ def _draw(generator: random.Random) -> list[tuple[str, str]]:
     return _desk(generator, draw_episodes(generator, language, "desk", rounds))
 
 
-def _message(role: str, text: str) -> dict[str, Any]:
-    weight = 1.0 if role == "assistant" else CONTEXT_WEIGHT
+def _draw_lookups(generator: random.Random) -> list[tuple[str, str]]:
+    language = generator.choice(LANGUAGES)
+    place = generator.random()
+    if place < LOOKUPS_SHARES["catalogue"]:
+        return catalogues.catalogue(generator, language)
+    if place < LOOKUPS_SHARES["catalogue"] + LOOKUPS_SHARES["speech"]:
+        return _speech(generator, language)
+    return _desk(generator, draw_episodes(generator, language, "desk", generator.randint(2, 5)), quoting=True)
+
+
+def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:
+    weight = 1.0 if role == "assistant" else context_weight
     return {"role": role, "content": text, "loss": True, "weight": weight}
 
 
 # Forms
 
 
-def _desk(generator: random.Random, episodes: list[Episode]) -> list[tuple[str, str]]:
-    """Tell episodes that offer the same tools."""
+def _desk(generator: random.Random, episodes: list[Episode], quoting: bool = False) -> list[tuple[str, str]]:
+    """Tell episodes that offer the same tools; with ``quoting``, what a form is known by is quoted before it is named."""
     language, tools = episodes[0].language, episodes[0].tools
     listing = generator.choice((_as_literals, _as_literals, _as_lines, _as_json))
     header = generator.choice(_HEADERS[language])
@@ -84,7 +102,7 @@ def _desk(generator: random.Random, episodes: list[Episode]) -> list[tuple[str, 
     for episode in episodes:
         turns.append(("user", episode.question))
         for place, step in enumerate(episode.steps):
-            turns.append(("assistant", f"{remark}{_remark(generator, episode, step, place)}\n{fill(step)}"))
+            turns.append(("assistant", f"{remark}{_remark(generator, episode, step, place, quoting)}\n{fill(step)}"))
             turns.append(("user", desk + step.observation))
         turns.append(("assistant", answer + (episode.answer if episode.steps else _retold(episode))))
     return turns
@@ -203,18 +221,30 @@ def _two_lines(generator: random.Random) -> Callable[[Step], str]:
     return fill
 
 
-def _remark(generator: random.Random, episode: Episode, step: Step, place: int) -> str:
+def _remark(generator: random.Random, episode: Episode, step: Step, place: int, quoting: bool) -> str:
     right = next(iter(step.arguments.values()))
     if place and episode.steps[place - 1].failed:
         wrong = episode.steps[place - 1].arguments
         right = next(value for name, value in step.arguments.items() if value != wrong[name])
         return _pick(generator, _CORRECT, episode.language).format(right=right)
+    if quoting and (cue := _cue(episode, step.tool)):
+        return _pick(generator, _QUOTE, episode.language).format(name=step.tool, cue=cue)
     return _pick(generator, _TAKE, episode.language).format(name=step.tool, right=right)
+
+
+def _cue(episode: Episode, name: str) -> str:
+    said = {tool.name: tool.description for tool in episode.tools}
+    others = [text for other, text in said.items() if other != name]
+    return shared_words(episode.question, said[name], others, episode.language)
 
 
 _TAKE = {
     "en": ("I take the form {name}.", "The form {name} fits.", "{name} it is."),
     "zh": ("我填表格 {name}。", "应该用表格 {name}。", "{name} 合适。"),
+}
+_QUOTE = {
+    "en": ('"{cue}": the form {name}.', '"{cue}" goes on {name}.', 'For "{cue}" I take {name}.', '"{cue}" is what {name} is for.'),
+    "zh": ("“{cue}”：填表格 {name}。", "“{cue}”要填 {name}。", "看到“{cue}”，我填 {name}。", "“{cue}”是 {name} 管的。"),
 }
 _CORRECT = {"en": ("I correct it to {right}.", "It must be {right}."), "zh": ("我改成{right}。", "应该是{right}。")}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from functools import lru_cache
+from string import ascii_lowercase
 
 VERBS_EN = tuple(
     """
@@ -75,9 +76,44 @@ _CODAS = ["", "", "", *"b ck d ff g k l ll m n nd ng nt p r rd rn s sh ss st t t
 
 
 def made_up_word(generator: random.Random) -> str:
-    """Draw a pronounceable word that means nothing, 3 to about 10 letters."""
+    """Draw a word that means nothing: of syllables, of letters that follow each other in English words, or of any letters.
+
+    The three look unlike each other to a tokenizer, so that a model that copies them copies words that it never saw.
+    """
+    style = generator.random()
+    if style < 0.45:
+        return _of_syllables(generator)
+    if style < 0.85:
+        return _like_english(generator)
+    return "".join(generator.choice(ascii_lowercase) for _ in range(generator.randint(2, 7)))
+
+
+def _of_syllables(generator: random.Random) -> str:
     syllables = generator.choices((1, 2, 3), (0.5, 0.42, 0.08))[0]
     return "".join(generator.choice(_ONSETS) + generator.choice(_VOWELS) + generator.choice(_CODAS) for _ in range(syllables))
+
+
+def _like_english(generator: random.Random) -> str:
+    """Walk from letter pair to next letter as the stock's own words do, 3 to 12 letters."""
+    while True:
+        word = ""
+        while (letter := generator.choice(_followers()["^" + word if len(word) < 2 else word[-2:]])) != "$":
+            word += letter
+            if len(word) > 12:
+                break
+        if 3 <= len(word) <= 12:
+            return word
+
+
+@lru_cache(maxsize=1)
+def _followers() -> dict[str, str]:
+    """Which letters follow a pair of letters (``^`` begins a word, ``$`` ends one), as often as they do."""
+    found: dict[str, str] = {}
+    for word in (*VERBS_EN, *NOUNS_EN, *ADJECTIVES_EN, *TALK_EN):
+        for place, letter in enumerate(word + "$"):
+            before = "^" + word[:place] if place < 2 else word[place - 2 : place]
+            found[before] = found.get(before, "") + letter
+    return found
 
 
 @lru_cache(maxsize=1)
