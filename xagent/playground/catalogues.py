@@ -117,7 +117,13 @@ def _entry_zh(generator: random.Random, like: Entry | None) -> Entry:
     verb = generator.choice((verb, verb[0], verb[-1]))
     thing = generator.choice(NOUNS_ZH) if generator.random() < 0.6 else made_up_hanzi(generator, 2, 3)
     form = generator.choice(
-        ("{verb}{thing}的{topic}", "{verb}{topic}", "{verb}{thing}的{topic}。", "给出{thing}在{topic}", "{verb}{thing}由哪个{topic}")
+        (
+            "{verb}{thing}的{topic}",
+            "{verb}{topic}",
+            "{verb}{thing}的{topic}。",
+            "给出{thing}在{topic}",
+            "{verb}{thing}由哪个{topic}",
+        )
     )
     text = form.format(verb=verb, topic=topic, thing=thing)
     pieces = [topic, *(topic[place : place + 2] for place in range(len(topic) - 1))]
@@ -143,7 +149,7 @@ def _pair_of(language: Language) -> Callable[[random.Random, Entry | None], Entr
 
 
 def _question(generator: random.Random, language: Language, entry: Entry, others: Sequence[Entry]) -> tuple[str, str]:
-    """Give a question about an entry, and the words of the entry that are in it; words that no other entry has, where it can be."""
+    """Give a question about an entry, and the words of the entry that are in it, where it can be words of no other entry."""
     for _ in range(6):
         asked = _asked(generator, language, entry)
         if not any(asked.lower() in other.text.lower() for other in others):

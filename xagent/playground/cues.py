@@ -1,7 +1,7 @@
 """The words by which a question gives away its tool: those that it shares with the tool's description.
 
-The reference agent quotes them before it names the tool. A small model can find a name behind quoted words of its description, long
-before it can find one from a question as a whole.
+The reference agent quotes them before it names the tool. A small model can find a name behind quoted words of its description
+long before it can find one from a question as a whole.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _EMPTY: dict[Language, frozenset[str]] = {
 def shared_words(question: str, description: str, others: Iterable[str], language: Language) -> str:
     """Give the run of words, as the description writes it, that tells best which description a question is about.
 
-    Of the runs that stand in both, the one that is in the fewest ``others`` is the best, then the one that is written alike in both,
-    then the longest, then the first in the question. Empty where they share no telling word.
+    Of the runs that stand in both, the one that is in the fewest ``others`` is the best, then the one that is written alike in
+    both, then the longest, then the first in the question. Empty where they share no telling word.
 
     Args:
         others: the descriptions of the other tools.
@@ -63,9 +63,7 @@ def _plain(words: list[re.Match[str]]) -> str:
     return f" {_text(words).lower()} "
 
 
-def _run(
-    asked: list[re.Match[str]], said: list[re.Match[str]], start: int, place: int, empty: frozenset[str]
-) -> tuple[int, int]:
+def _run(asked: list[re.Match[str]], said: list[re.Match[str]], start: int, place: int, empty: frozenset[str]) -> tuple[int, int]:
     """Give where the words that are the same from two places on begin and end, without empty ones at their ends."""
     length = 0
     while start + length < len(asked) and place + length < len(said):

@@ -142,7 +142,12 @@ def _single(generator: random.Random, language: Language, shelf: Sequence[Invent
     tool = generator.choice(shelf)
     arguments = draw_arguments(generator, tool, language)
     question = ask(generator, tool, values_text(generator, tool, arguments, language), language)
-    step = Step(_choosing(generator, language, THOUGHTS, question, tool, shelf), tool.spec.name, arguments, draw_result(generator, language))
+    step = Step(
+        _choosing(generator, language, THOUGHTS, question, tool, shelf),
+        tool.spec.name,
+        arguments,
+        draw_result(generator, language),
+    )
     return _solved(generator, language, question, (step,), tool.topic)
 
 

@@ -60,7 +60,9 @@ def pretraining_dataset(count: int, seed: int, lesson: Lesson = "forms") -> Data
     modules = (sys.modules[__name__], catalogues, cues, invented, invented_tools, invented_wording, words)
     code = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules)
     fingerprint = hashlib.sha256(f"{count} {seed} {lesson} {code}".encode()).hexdigest()[:16]
-    return Dataset.from_generator(pretraining_records, gen_kwargs={"count": count, "seed": seed, "lesson": lesson}, fingerprint=fingerprint)
+    return Dataset.from_generator(
+        pretraining_records, gen_kwargs={"count": count, "seed": seed, "lesson": lesson}, fingerprint=fingerprint
+    )
 
 
 def _draw(generator: random.Random) -> list[tuple[str, str]]:
@@ -243,7 +245,12 @@ _TAKE = {
     "zh": ("我填表格 {name}。", "应该用表格 {name}。", "{name} 合适。"),
 }
 _QUOTE = {
-    "en": ('"{cue}": the form {name}.', '"{cue}" goes on {name}.', 'For "{cue}" I take {name}.', '"{cue}" is what {name} is for.'),
+    "en": (
+        '"{cue}": the form {name}.',
+        '"{cue}" goes on {name}.',
+        'For "{cue}" I take {name}.',
+        '"{cue}" is what {name} is for.',
+    ),
     "zh": ("“{cue}”：填表格 {name}。", "“{cue}”要填 {name}。", "看到“{cue}”，我填 {name}。", "“{cue}”是 {name} 管的。"),
 }
 _CORRECT = {"en": ("I correct it to {right}.", "It must be {right}."), "zh": ("我改成{right}。", "应该是{right}。")}
