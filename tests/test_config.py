@@ -373,6 +373,8 @@ def test_an_import_that_fails_names_its_line(write):
         ("lora = None\nmodel['llm']['load_in_4bit'] = True\n", "a quantised base can't be trained in full"),
         ("model['llm'].update(load_in_4bit=True, load_in_8bit=True)\n", "both on; choose one"),
         ("param_scheduler = [dict(type='LinearLR', begin=3, end=1)]\n", "begin = 3 is after end = 1"),
+        ("val_dataloader = dict(train_dataloader)\n", "val_dataloader: nothing validates with it; add val_cfg"),
+        ("val_cfg = dict(type=Loop)\n", "val_cfg: there is no val_dataloader"),
         ("model['type'] = 'no.such.Thing'\n", "model.type: 'no.such.Thing' names no class"),
     ],
 )

@@ -195,7 +195,7 @@ from mmengine.dataset import DefaultSampler
 from torch.optim import AdamW
 from xagent.data import default_collate_fn, load_prepared_dataset, process_hf_dataset
 from xagent.data.formats import openai_map_fn
-from xagent.engine import TrainLoop
+from xagent.engine import TrainLoop, ValLoop
 from xagent.model import SupervisedFinetune
 
 max_length = 128
@@ -224,6 +224,7 @@ val_dataloader = dict(batch_size=1, dataset=val_dataset, sampler=dict(type=Defau
 model = dict(type=SupervisedFinetune, llm=None)
 optim_wrapper = dict(optimizer=dict(type=AdamW, lr=1e-4))
 train_cfg = dict(type=TrainLoop, max_epochs=1)
+val_cfg = dict(type=ValLoop)
 """
 
 

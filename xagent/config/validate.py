@@ -48,6 +48,7 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
         faults += path_faults(where, node)
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         faults += dataloader_faults(key, named.get(key))
+    faults += _validation_faults(named)
     if isinstance(named.get("deepspeed"), str):
         faults += deepspeed_faults(named["deepspeed"], named, world_size)
     if faults:
@@ -92,6 +93,15 @@ def _distinct(nodes: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str
         if mark not in seen:
             seen.add(mark)
             yield where, node
+
+
+def _validation_faults(named: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what would leave out the validation that a config half describes."""
+    loader, loop = named.get("val_dataloader"), named.get("val_cfg")
+    if loader is not None and loop is None:
+        yield "val_dataloader: nothing validates with it; add val_cfg = dict(type=ValLoop), or set val_dataloader = None"
+    if loop is not None and loader is None:
+        yield "val_cfg: there is no val_dataloader to validate with; add one, or set val_cfg = None"
 
 
 def _top_level_faults(config: Config) -> Iterator[str]:
