@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
 from xagent.data import DataSource, TokenDataset, process_hf_dataset, self_cognition_map_fn_factory
+from xagent.data.dataset import learning_faults
 from xagent.data.formats import alpaca_map_fn, openai_map_fn
 from xagent.data.mix import draw, interleave, read_sources, samples_wanted, split_validation
 from xagent.data.report import SourceReport, mix_table
@@ -89,6 +90,21 @@ def test_tokens_of_each_source_are_those_of_its_samples(mixed: Any) -> None:
         places = [int(place) for place in data.samples if start <= place < stop]
         assert one.tokens == sum(len(ids[place]) for place in places)
         assert one.trained_tokens == sum(int(trained_column[place]) for place in places)
+
+
+def test_a_source_may_have_loss_weights_of_its_own(mixed: Any) -> None:
+    doubled = {"red": [2.0, 1.0]}
+    data = mixed(WHOLE, {"loss_weights": []}, {"loss_weights": "hermes"}, loss_weights=doubled)
+    weights = data.table.lists("loss_weights")
+    seen = [{float(weight) for weight in weights[place]} for place in (0, 10, 30)]
+    assert 2.0 in seen[0], "red has the data set's"
+    assert seen[1] == {0.0, 1.0} == seen[2], "green has none, blue has others"
+
+
+def test_faulty_loss_weights_of_a_source_are_named_when_the_config_loads() -> None:
+    entries = [{"dataset": "a"}, {"dataset": "b", "loss_weights": "reakt"}]
+    (fault,) = learning_faults({"datasets": entries})
+    assert fault.startswith("datasets.1.loss_weights") and "reakt" in fault
 
 
 def test_a_sample_is_random_under_the_seed(mixed: Any, chatml: PreTrainedTokenizerFast) -> None:

@@ -59,6 +59,10 @@ def learning_faults(arguments: Mapping[str, Any]) -> Iterator[str]:
     given = arguments.get("loss_weights")
     rules = [WeightRule() if _is_described(rule) else rule for rule in given] if isinstance(given, (list, tuple)) else given
     yield from supervision_faults({**arguments, "loss_weights": None if _is_described(rules) else rules})
+    entries = arguments.get("datasets")
+    for index, entry in enumerate(entries if isinstance(entries, (list, tuple)) else ()):
+        if isinstance(entry, Mapping) and entry.get("loss_weights") is not None:
+            yield from (f"datasets.{index}.{fault}" for fault in learning_faults({"loss_weights": entry["loss_weights"]}))
 
 
 def _is_described(rule: Any) -> bool:
@@ -220,6 +224,7 @@ def open_sources(
     tokenizer = build(tokenizer)
     opened = []
     for source in sources:
+        own = {} if source.loss_weights is None else {"loss_weights": source.loss_weights}
         table, encoder = open_records(
             source.dataset,
             tokenizer,
@@ -227,7 +232,7 @@ def open_sources(
             dataset_map_fn=source.dataset_map_fn if source.dataset_map_fn is not None else dataset_map_fn,
             max_dataset_length=source.max_dataset_length if source.max_dataset_length is not None else max_dataset_length,
             split=source.split,
-            **reading,
+            **{**reading, **own},
         )
         opened.append(OpenSource(source, table, encoder))
     return opened

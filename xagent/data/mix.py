@@ -41,6 +41,8 @@ class DataSource:
             then a random sample where it has fewer.
         split: which split where it has several.
         max_dataset_length: read the first so many records only.
+        loss_weights: the rules of its own, as ``process_hf_dataset`` takes them; ``[]`` is none. Default: those of
+            ``process_hf_dataset``.
     """
 
     dataset: Any
@@ -51,6 +53,7 @@ class DataSource:
     num_samples: int | None = None
     split: str = "train"
     max_dataset_length: int | None = None
+    loss_weights: Any = None
 
     def settings(self) -> dict[str, Any]:
         """Give name and amount as JSON can hold them."""
