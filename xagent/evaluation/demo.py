@@ -85,6 +85,15 @@ def run_demo(work_dir: Path = Path("work_dirs/demo"), conversations: int = CONVE
     )
     print(console_table(results["base"], results["tuned"]))
     print(f"{sum(seconds.values()):.0f} s in all; report: {work_dir / 'report.md'}")
+    print(_MEET.format(merged=merged, base=BASE))
+
+
+_MEET = """
+Meet it (`make demo` installed xagent into .venv/bin):
+  xagent chat {merged} --tools playground        in the terminal
+  xagent web {merged} --compare {base}           in a browser, beside the base
+  xagent serve {merged}                          through OpenAI's API
+  xagent eval agent {merged} --compare {base}    as a score"""
 
 
 @contextmanager
