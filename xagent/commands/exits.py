@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -33,6 +34,22 @@ def first_crash(folder: Path) -> str | None:
     """Return the crash that a process left first: those of the others, which lost their partner, follow from it."""
     crashes = sorted(folder.glob("crash_*"), key=lambda path: path.stat().st_mtime_ns)
     return f"process {int(crashes[0].name[-5:])}:\n{crashes[0].read_text(encoding='utf-8')}" if crashes else None
+
+
+def end_process_of_several() -> None:
+    """End this process, with exit code 0, if it is one of several that trained together, once all of them are done.
+
+    Python's own end would take gloo's threads apart while they run, which now and then aborts a training that went well.
+    """
+    from torch import distributed
+
+    if not distributed.is_available() or not distributed.is_initialized() or distributed.get_world_size() == 1:
+        return
+    distributed.barrier()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(OK)
 
 
 def _leave(kind: str, text: str) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
+from xagent.commands.exits import end_process_of_several
 from xagent.commands.launch import check_devices, start, wanted_processes
 from xagent.commands.options import add_cfg_options
 from xagent.errors import XAgentError
@@ -95,6 +96,7 @@ def _train(args: argparse.Namespace, launcher: str) -> int | None:
     if "LOCAL_WORLD_SIZE" in os.environ and launcher == "pytorch":
         check_devices(int(os.environ["LOCAL_WORLD_SIZE"]))
     train(config, resume=args.resume or _resume_of(config), launcher=launcher, dry_run=args.dry_run)
+    end_process_of_several()
     return None
 
 
