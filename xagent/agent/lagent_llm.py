@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class _Request:
     """max_new_tokens, temperature, top_p, seed."""
 
 
-class ConversationLLM(BaseModel):
+class ConversationLLM(BaseModel, ABC):
     """Lagent's ``BaseModel`` for whatever generates from prompts. Greedy unless a temperature is given.
 
     Args:
@@ -69,8 +70,9 @@ class ConversationLLM(BaseModel):
         """
         return self._reply(_Request(tuple(self.prompts.prompt_ids(conversation)), self._settings(gen_params)))
 
+    @abstractmethod
     def _reply(self, request: _Request) -> tuple[str, bool]:
-        raise NotImplementedError
+        """Give the reply, and whether the model ended it."""
 
     def _settings(self, given: Mapping[str, Any]) -> tuple[int, float, float, int]:
         known = {"seed": self.seed, **{key: self.gen_params[key] for key in ("max_new_tokens", "temperature", "top_p")}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 from xagent.errors import ConfigError, EngineError
@@ -13,7 +14,7 @@ from xagent.inference.text_stream import TextStream
 from xagent.model.generation_batch import Chosen
 
 
-class QueuedReplyStream:
+class QueuedReplyStream(ABC):
     """A :class:`xagent.inference.engine.ReplyStream` that is told of tokens in one thread and read in others.
 
     Who generates calls ``on_token`` for each token and then ``on_end`` or ``on_fault`` once.
@@ -45,9 +46,9 @@ class QueuedReplyStream:
         if self._fault is not None:
             raise self._fault
 
+    @abstractmethod
     def cancel(self) -> None:
         """End the reply now; one that has ended stays as it is."""
-        raise NotImplementedError
 
     def reply(self) -> Reply:
         """Wait for the end and give the whole reply.

@@ -12,9 +12,10 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
+from xagent.errors import ConfigError
 from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, words
 from xagent.playground.cues import shared_words
 from xagent.playground.episode import Episode, Step
@@ -34,14 +35,22 @@ Lesson = Literal["forms", "lookups"]
 """What a model learns: first to speak, to copy and to fill in forms, then to look things up in lists, and more forms."""
 
 LOOKUPS_CONTEXT_WEIGHT = 0.05
+"""``CONTEXT_WEIGHT`` of the second lesson: copying is known by then."""
+
 LOOKUPS_SHARES = {"catalogue": 0.4, "speech": 0.1}
+"""How many records of the second lesson are of a kind; the others are forms."""
 
 
 def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iterator[dict[str, Any]]:
-    """Give ``count`` records, the same ones for the same arguments, one at a time.
+    """Give ``count`` records of a lesson, the same ones for the same arguments, one at a time.
 
     A record in which a held-out tool's name, description or question turns up by chance is drawn again.
+
+    Raises:
+        ConfigError: the lesson is unknown.
     """
+    if lesson not in get_args(Lesson):
+        raise ConfigError(f"lesson must be one of {', '.join(get_args(Lesson))}, got {lesson!r}")
     weight = CONTEXT_WEIGHT if lesson == "forms" else LOOKUPS_CONTEXT_WEIGHT
     for number in range(count):
         generator = random.Random(f"pretraining-{seed}-{number}" if lesson == "forms" else f"{lesson}-{seed}-{number}")

@@ -15,6 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from xagent.serving.chat import ChatCompletion
+from xagent.serving.completion import Completion
 from xagent.serving.completions import TextCompletion
 from xagent.serving.errors import ApiError, dump, json_response
 from xagent.serving.guard import Guard, read_json
@@ -22,7 +23,6 @@ from xagent.serving.parameters import ChatParameters, CompletionParameters, read
 from xagent.serving.service import Service
 
 _LOG = logging.getLogger(__name__)
-Completion = ChatCompletion | TextCompletion
 
 
 def create_app(service: Service) -> FastAPI:

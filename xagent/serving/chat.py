@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from xagent.chat.stream import Arguments, CallBegins, Event, Words
 from xagent.inference.engine import Delta, Reply, TokenLogprob
+from xagent.serving.completion import Completion
 from xagent.serving.errors import ApiError
 from xagent.serving.parameters import ChatParameters
 from xagent.serving.prompt import ChatPrompt, chat_prompt
-from xagent.serving.replies import Replies, generation_requests, kept_stop_word
+from xagent.serving.replies import generation_requests, kept_stop_word
 from xagent.serving.service import Service
 
 _KEYS = {"content": "content", "reasoning": "reasoning_content"}
@@ -94,15 +94,15 @@ class Choice:
         return {"index": self.index, "delta": delta, "logprobs": logprobs, "finish_reason": None}
 
 
-class ChatCompletion:
-    """One chat request: its prompt, and its replies on their way. Close it, however it ends."""
+class ChatCompletion(Completion):
+    """One chat request: its prompt, and its replies on their way."""
+
+    PREFIX, KIND, CHUNK_KIND = "chatcmpl", "chat.completion", "chat.completion.chunk"
 
     def __init__(self, service: Service, parameters: ChatParameters) -> None:
-        self.service, self.parameters = service, parameters
-        self._identity = f"chatcmpl-{secrets.token_hex(12)}"
-        self._created = int(time.time())
+        super().__init__(service, parameters)
+        self.parameters = parameters
         self._choices: list[Choice] = []
-        self._replies: Replies | None = None
 
     async def begin(self) -> None:
         """Put the prompt together and hand it to the engine.
@@ -118,29 +118,10 @@ class ChatCompletion:
         logprobs = (parameters.top_logprobs or 0) if parameters.logprobs else None
         requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs)
         self._choices = [Choice(self.service, index, prompt, parameters.logprobs) for index in range(len(requests))]
-        self._replies = Replies(self.service, len(requests))
-        await self._replies.begin(requests)
+        await self._submit(requests)
 
-    def close(self) -> None:
-        """Cancel what still runs."""
-        if self._replies:
-            self._replies.close()
-
-    async def whole(self) -> dict[str, Any]:
-        """Give the response when all replies have ended."""
-        async for _ in self._chunks():
-            pass
-        return {**self._head("chat.completion"), "choices": [choice.whole() for choice in self._choices], "usage": self._usage()}
-
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """Give the response piece by piece."""
-        options = self.parameters.stream_options
-        usage = {"usage": None} if options and options.include_usage else {}
-        head = self._head("chat.completion.chunk")
-        async for choice in self._chunks():
-            yield {**head, "choices": [choice], **usage}
-        if usage:
-            yield {**head, "choices": [], "usage": self._usage()}
+    def _told(self) -> list[Choice]:
+        return self._choices
 
     async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
         assert self._replies
@@ -154,20 +135,6 @@ class ChatCompletion:
                 yield chunk
             if choice.reader.is_over and not was_over:
                 self._replies.cancel(index)
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self._identity, "object": kind, "created": self._created, "model": self.parameters.model}
-
-    def _usage(self) -> dict[str, int]:
-        return usage_of([choice.reply for choice in self._choices], 1)
-
-
-def usage_of(replies: list[Reply | None], prompts: int) -> dict[str, int]:
-    """Count tokens; the replies to one prompt stand together and count it once."""
-    told = [reply for reply in replies if reply is not None]
-    read = sum(reply.prompt_tokens for reply in told[:: len(told) // prompts or 1])
-    made = sum(reply.new_tokens for reply in told)
-    return {"prompt_tokens": read, "completion_tokens": made, "total_tokens": read + made}
 
 
 def check_format(parameters: ChatParameters) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 from xagent.inference.engine import Delta, Reply, TokenLogprob
-from xagent.serving.chat import usage_of
+from xagent.serving.completion import Completion
 from xagent.serving.errors import ApiError
 from xagent.serving.parameters import CompletionParameters
-from xagent.serving.replies import Replies, generation_requests, kept_stop_word
+from xagent.serving.replies import generation_requests, kept_stop_word
 from xagent.serving.service import Service
 
 _MAX_PROMPTS = 64
@@ -44,16 +42,15 @@ class TextChoice:
         return {"index": self.index, "text": self.text, "logprobs": logprobs, "finish_reason": finish_reason(self.reply)}
 
 
-class TextCompletion:
-    """One request for completions. Close it, however it ends."""
+class TextCompletion(Completion):
+    """One request for completions."""
+
+    PREFIX, KIND, CHUNK_KIND = "cmpl", "text_completion", "text_completion"
 
     def __init__(self, service: Service, parameters: CompletionParameters) -> None:
-        self.service, self.parameters = service, parameters
-        self._identity = f"cmpl-{secrets.token_hex(12)}"
-        self._created = int(time.time())
-        self._prompts = 1
+        super().__init__(service, parameters)
+        self.parameters = parameters
         self._choices: list[TextChoice] = []
-        self._replies: Replies | None = None
 
     async def begin(self) -> None:
         """Hand the prompts to the engine.
@@ -68,28 +65,10 @@ class TextCompletion:
         requests = generation_requests(self.service, parameters, prompts, parameters.max_tokens, parameters.logprobs)
         has_logprobs = parameters.logprobs is not None
         self._choices = [TextChoice(self.service, index, has_logprobs) for index in range(len(requests))]
-        self._replies = Replies(self.service, len(requests))
-        await self._replies.begin(requests)
+        await self._submit(requests)
 
-    def close(self) -> None:
-        """Cancel what still runs."""
-        if self._replies:
-            self._replies.close()
-
-    async def whole(self) -> dict[str, Any]:
-        """Give the response when all texts have ended."""
-        async for _ in self._chunks():
-            pass
-        return {**self._head(), "choices": [choice.whole() for choice in self._choices], "usage": self._usage()}
-
-    async def chunks(self) -> AsyncIterator[dict[str, Any]]:
-        """Give the response piece by piece."""
-        options = self.parameters.stream_options
-        usage = {"usage": None} if options and options.include_usage else {}
-        async for choice in self._chunks():
-            yield {**self._head(), "choices": [choice], **usage}
-        if usage:
-            yield {**self._head(), "choices": [], "usage": self._usage()}
+    def _told(self) -> list[TextChoice]:
+        return self._choices
 
     async def _chunks(self) -> AsyncIterator[dict[str, Any]]:
         assert self._replies
@@ -111,12 +90,6 @@ class TextCompletion:
         if any(not 0 <= token < len(tokenizer) for token in prompt):
             raise ApiError(400, f"'prompt' has token ids outside 0 to {len(tokenizer) - 1}", "prompt")
         return tuple(prompt)
-
-    def _head(self) -> dict[str, Any]:
-        return {"id": self._identity, "object": "text_completion", "created": self._created, "model": self.parameters.model}
-
-    def _usage(self) -> dict[str, int]:
-        return usage_of([choice.reply for choice in self._choices], self._prompts)
 
 
 def finish_reason(reply: Reply) -> str:
