@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 from itertools import chain, islice
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from xagent.chat.protocol import get_protocol
 from xagent.data.formats import agent_flan_map_fn, openai_map_fn
+from xagent.errors import ConfigError
 from xagent.playground.episode import KINDS
 from xagent.playground.held_out import held_out_strings
 from xagent.playground.invented import KIND_SHARES, holds_held_out_text, invented_conversations, misspell, spoken_text
-from xagent.playground.pretraining import pretraining_records
+from xagent.playground.pretraining import Lesson, pretraining_records
 from xagent.playground.records import agent_flan_record, training_conversations, write_raw_agent_flan
 from xagent.playground.registry import held_out_tools
+
+LESSONS = get_args(Lesson)
 
 
 def texts_of(record: dict) -> str:
@@ -29,14 +33,15 @@ def test_the_filter_knows_every_held_out_tool(name: str) -> None:
 
 def test_no_training_text_holds_anything_held_out() -> None:
     held_out = sorted(text.lower() for text in held_out_strings())
-    texts = [texts_of(record).lower() for record in pretraining_records(1500, seed=1)]
+    texts = [texts_of(record).lower() for lesson in LESSONS for record in pretraining_records(1500, 1, lesson)]
     texts += [texts_of(agent_flan_record(episodes)).lower() for _, episodes in training_conversations(1500, seed=20_000)]
     found = {text for text in held_out for spoken in texts if text in spoken}
     assert not found
 
 
-def test_the_base_knows_no_tool_protocol() -> None:
-    for record in pretraining_records(1000, seed=3):
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_the_base_knows_no_tool_protocol(lesson: Lesson) -> None:
+    for record in pretraining_records(1000, 3, lesson):
         for message in record["messages"]:
             if message["role"] == "assistant":
                 parsed = get_protocol("react").parse(message["content"])
@@ -48,6 +53,12 @@ def test_texts_are_the_same_every_time_and_a_prefix_of_a_longer_set() -> None:
     assert list(pretraining_records(20, 5)) == list(islice(pretraining_records(40, 5), 20))
     assert list(invented_conversations(20, 5, 3)) == list(islice(invented_conversations(40, 5, 3), 20))
     assert list(pretraining_records(5, 5)) != list(pretraining_records(5, 6))
+    assert list(pretraining_records(20, 5, "lookups")) == list(islice(pretraining_records(40, 5, "lookups"), 20))
+
+
+def test_an_unknown_lesson_is_refused() -> None:
+    with pytest.raises(ConfigError, match="lesson must be one of forms, lookups, got 'lookup'"):
+        next(pretraining_records(1, 1, "lookup"))  # type: ignore[arg-type]
 
 
 def test_invented_conversations_hold_together() -> None:
@@ -110,8 +121,9 @@ def test_a_raw_record_reads_back_as_the_episodes() -> None:
     assert several > 50
 
 
-def test_pretraining_records_are_conversations_with_all_words_learned() -> None:
-    for record in pretraining_records(50, seed=4):
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_pretraining_records_are_conversations_with_all_words_learned(lesson: Lesson) -> None:
+    for record in pretraining_records(50, 4, lesson):
         conversation = openai_map_fn(record).validate()
         assert all(message.loss for message in conversation.messages)
         assert {message.weight for message in conversation.messages if message.role == "assistant"} == {1.0}
