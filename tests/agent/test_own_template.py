@@ -9,9 +9,9 @@ from agent_fixtures import tiny_tokenizer
 from xagent.chat.message import Conversation, Message
 from xagent.chat.template import PROMPT_TEMPLATE, ChatTemplate
 from xagent.convert.companions import write_model_card
-from xagent.convert.provenance import Provenance
 from xagent.engine.hooks.checkpoint import _template_of
 from xagent.inference.prompting import PromptBuilder, load_agent_settings
+from xagent.model.provenance import Provenance
 
 MINE = ChatTemplate("mine", USER="Q: {input}\n", ASSISTANT="A: ", SEP="\n", STOP_WORDS=("<|eot_id|>",))
 

@@ -19,9 +19,9 @@ from xagent.chatting.chat import Chat
 from xagent.chatting.lines import TypedLines
 from xagent.chatting.screen import Screen
 from xagent.cli import main
-from xagent.convert.provenance import Provenance
 from xagent.inference.engine import GenerationRequest
 from xagent.inference.loading import load_engine
+from xagent.model.provenance import Provenance
 
 NANO = "xagent:nano/base"
 

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from xagent.convert.adapter_names import base_name, is_frozen_copy
-from xagent.convert.provenance import Provenance, read_provenance
 from xagent.convert.tensors import TensorReader
 from xagent.errors import CheckpointError
 from xagent.model.fingerprint import read_header
+from xagent.model.provenance import Provenance, read_provenance
 
 CONFIG_NAME = "adapter_config.json"
 WEIGHTS_NAME = "adapter_model.safetensors"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xagent.convert.provenance import Provenance
+from xagent.model.provenance import Provenance
 
 TOKENIZER_PATTERNS = (
     "tokenizer.json",

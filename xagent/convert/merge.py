@@ -15,9 +15,9 @@ from xagent.convert.companions import copy_model_files, copy_tokenizer, tokenize
 from xagent.convert.merge_check import Verification, verify_merge
 from xagent.convert.merge_plan import MergePlan, plan_merge
 from xagent.convert.output import check_output, fresh_directory
-from xagent.convert.provenance import check_base
 from xagent.convert.shards import ShardPlan, plan_shards, write_shards
 from xagent.errors import CheckpointError, ConfigError
+from xagent.model.provenance import check_base
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 Onto = Literal["base", "nf4"]

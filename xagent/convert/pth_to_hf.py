@@ -14,10 +14,10 @@ from xagent.convert.companions import copy_tokenizer, write_model_card
 from xagent.convert.config_check import base_of, check_same_config, training_facts
 from xagent.convert.full_model import plan_full_model
 from xagent.convert.output import check_output, fresh_directory
-from xagent.convert.provenance import Provenance
 from xagent.convert.trained_adapter import write_adapter
 from xagent.errors import CheckpointError, XAgentError
 from xagent.model.checkpoint import read_trained_state
+from xagent.model.provenance import Provenance
 
 _FILES_BESIDE = 64 << 20  # room for tokenizer and the like
 

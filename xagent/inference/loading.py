@@ -8,13 +8,13 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from xagent.convert.provenance import check_base, read_provenance
 from xagent.errors import CheckpointError
 from xagent.inference.local import LocalEngine
 from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
 from xagent.inference.vllm import VllmEngine
 from xagent.model.adapters import Adapters
 from xagent.model.generation import find_model, load_model, load_tokenizer
+from xagent.model.provenance import check_base, read_provenance
 from xagent.model.scheduler import MEMORY_BYTES, READ_TOKENS, Scheduler
 
 

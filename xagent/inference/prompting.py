@@ -15,10 +15,10 @@ from xagent.chat.message import Conversation
 from xagent.chat.protocol import Protocol, get_protocol
 from xagent.chat.template import ChatTemplate, Segment, render
 from xagent.chat.turns import Turn, flatten
-from xagent.convert.provenance import FILE_NAME, read_provenance
 from xagent.data.dataset import choose_template
 from xagent.data.encode import encode
 from xagent.errors import ConfigError, DataError
+from xagent.model.provenance import FILE_NAME, read_provenance
 
 _GOES_ON = "\ue002"
 """Stands behind the words of a reply that is not finished: templates trim, or end, what stands last."""
