@@ -32,6 +32,7 @@ TOOLS: list[dict[str, Any]] = [
 ]
 ASK = [{"role": "user", "content": "Rain in Paris?"}]
 NAMES = sorted(PROTOCOLS)
+THINKING = [name for name in NAMES if name.startswith("react")]
 
 
 def said(protocol: str, *calls: ToolCall, content: str = "", reasoning: str | None = None) -> str:
@@ -250,7 +251,7 @@ def test_logprobs() -> None:
 # Tool choice
 
 
-@pytest.mark.parametrize("protocol", NAMES)
+@pytest.mark.parametrize("protocol", [name for name in NAMES if name not in THINKING])
 @pytest.mark.parametrize("named", [False, True])
 def test_a_call_is_forced_by_its_opening(protocol: str, named: bool) -> None:
     call = ToolCall("news", {"city": "Rome"})
@@ -273,6 +274,53 @@ def test_a_call_is_forced_by_its_opening(protocol: str, named: bool) -> None:
     assert made.finish_reason == streamed["reason"] == "tool_calls"
     if named:
         assert engine.streams[0].cancelled.is_set() and made.message.content is None, "one call was asked for"
+
+
+@pytest.mark.parametrize("protocol", THINKING)
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(
+    ("begun", "shown", "thought"),
+    [
+        ("Thought: I look.\nFinal Answer: It rains.", "Thought: I look.\n", "I look."),
+        ("Thought: I look. Final Answer: It rains.", "Thought: I look. ", "I look."),
+        ("Thought: I look.\nAction : weather\nAction Input: {}", "Thought: I look.\n", "I look."),
+        ("Thought: I look.\n  Action：weather", "Thought: I look.\n  ", "I look."),
+        ("Thought: I look.\nResponse: rain", "Thought: I look.\n", "I look."),
+        ("Thought: I look.", "Thought: I look.", "I look."),
+        ("It rains.", "It rains.", "It rains."),
+        ("Final Answer: It rains.", "", None),
+        ("", "", None),
+    ],
+)
+def test_a_forced_call_comes_behind_the_thought(protocol: str, named: bool, begun: str, shown: str, thought: str | None) -> None:
+    call = said(protocol, ToolCall("news", {"city": "Rome"}))
+    cut = call.index('"city"') if named else call.index(":") + 1
+    opening, rest = call[:cut], call[cut:]
+    engine = ScriptedEngine([begun, rest] * 2, protocol)
+    choice = {"type": "function", "function": {"name": "news"}} if named else "required"
+    request: Any = {"model": "scripted", "messages": ASK, "tools": TOOLS, "tool_choice": choice}
+    with serving(engine) as (_, address), client(address) as api:
+        whole = api.chat.completions.create(**request)
+        streamed = put_together(chunk.model_dump() for chunk in api.chat.completions.create(**request, stream=True))[0]
+    made = whole.choices[0]
+    assert [(one.function.name, one.function.arguments) for one in made.message.tool_calls] == [("news", '{"city": "Rome"}')]
+    assert (made.message.content, getattr(made.message, "reasoning_content", None)) == (None, thought)
+    assert (streamed["calls"], streamed["content"], streamed["reasoning"]) == ([["news", '{"city": "Rome"}']], "", thought or "")
+    assert made.finish_reason == streamed["reason"] == "tool_calls"
+    line_end = "" if not shown.strip(" ") or shown.rstrip(" ").endswith("\n") else "\n"
+    assert engine.prompt(1) == engine.prompt(3) == engine.prompt(0) + shown + line_end + opening
+    assert whole.usage.completion_tokens == len(shown) + len(rest), "what was given is not counted"
+
+
+def test_a_thought_may_use_up_the_tokens_or_meet_the_clients_stop_word() -> None:
+    text = "Thought: I look and look.\nFinal Answer: It rains."
+    for limits, reason, words in (({"max_tokens": 15}, "length", "I look"), ({"stop": [" and"]}, "stop", "I look")):
+        engine = ScriptedEngine(lambda _: text)
+        with serving(engine) as (_, address), client(address) as api:
+            request: Any = {"model": "scripted", "messages": ASK, "tools": TOOLS, "tool_choice": "required", **limits}
+            made = api.chat.completions.create(**request).choices[0]
+        assert len(engine.requests) == 1, "no call can follow"
+        assert (made.finish_reason, made.message.tool_calls, made.message.reasoning_content) == (reason, None, words)
 
 
 def test_tool_choice_none_offers_no_tools_and_calls_nothing() -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from scripted import until
+from served import served
 
 from xagent.cli import main
 from xagent.commands.serve import named_adapters
@@ -63,14 +60,8 @@ def test_adapters_have_names() -> None:
 @pytest.mark.slow
 def test_a_real_model_is_served_and_ends_on_sigterm(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    command = [sys.executable, "-m", "xagent.cli", "serve", "xagent:nano/base", "--port", "0"]
-    with log.open("w") as out:
-        server = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    try:
-        until(lambda: "/v1" in log.read_text() or server.poll() is not None, 300)
-        found = re.search(r"serving at (http://127\.0\.0\.1:\d+/v1)", log.read_text())
-        assert found, log.read_text()
-        with openai.OpenAI(base_url=found[1], api_key="EMPTY", timeout=300) as api:
+    with served(log, "xagent:nano/base") as (server, address):
+        with openai.OpenAI(base_url=f"{address}/v1", api_key="EMPTY", timeout=300) as api:
             assert [model.id for model in api.models.list().data] == ["base"]
             messages: Any = [{"role": "user", "content": "Tom has 3 apples."}]
             whole = api.chat.completions.create(model="base", messages=messages, max_tokens=12, logprobs=True)
@@ -82,7 +73,3 @@ def test_a_real_model_is_served_and_ends_on_sigterm(tmp_path: Path) -> None:
         assert content == whole.choices[0].message.content and pieces[-1].choices[0].finish_reason in ("length", "stop")
         assert whole.usage and whole.usage.completion_tokens <= 12
         assert server.wait(60) == 0, log.read_text()
-    finally:
-        if server.poll() is None:
-            server.kill()
-            server.wait()

@@ -118,7 +118,7 @@ class ChatCompletion(Completion):
         logprobs = (parameters.top_logprobs or 0) if parameters.logprobs else None
         requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs)
         self._choices = [Choice(self.service, index, prompt, parameters.logprobs) for index in range(len(requests))]
-        await self._submit(requests)
+        await self._submit(requests, prompt.lead)
 
     def _told(self) -> list[Choice]:
         return self._choices

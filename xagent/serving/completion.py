@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from xagent.inference.engine import GenerationRequest, Reply
+from xagent.inference.led_reply import Lead
 from xagent.serving.parameters import Parameters
 from xagent.serving.replies import Replies
 from xagent.serving.service import Service
@@ -77,9 +78,9 @@ class Completion(ABC):
     def _chunks(self) -> AsyncIterator[dict[str, Any]]:
         """Give the choices' pieces as they come."""
 
-    async def _submit(self, requests: list[GenerationRequest]) -> None:
+    async def _submit(self, requests: list[GenerationRequest], lead: Lead | None = None) -> None:
         self._replies = Replies(self.service, len(requests))
-        await self._replies.begin(requests)
+        await self._replies.begin(requests, lead)
 
     def _head(self, kind: str) -> dict[str, Any]:
         return {"id": self._identity, "object": kind, "created": self._created, "model": self._model}

@@ -10,6 +10,7 @@ from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec, excer
 from xagent.chat.protocol import Protocol
 from xagent.chat.stream import PlainReader, ReplyReader, reply_reader
 from xagent.errors import DataError
+from xagent.inference.led_reply import Lead
 from xagent.inference.prompting import PromptBuilder
 from xagent.serving.conversation import read_conversation, read_tools
 from xagent.serving.errors import ApiError
@@ -35,6 +36,7 @@ class ChatPrompt:
         ids: the prompt's.
         protocol: what the reply is in.
         opening: the beginning of the reply, which the prompt ends with: how a call is forced.
+        lead: how a call is forced where the model thinks first; it is part of the reply's text.
         plain: the reply is text whatever it says.
         continues: the reply goes on with the client's last message.
         max_calls: how many calls are read, None: all.
@@ -43,6 +45,7 @@ class ChatPrompt:
     ids: tuple[int, ...]
     protocol: Protocol
     opening: str = ""
+    lead: Lead | None = None
     plain: bool = False
     continues: bool = False
     max_calls: int | None = None
@@ -70,15 +73,17 @@ def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
         raise ApiError(
             400, "the last message is the assistant's and is continued; no call can be forced inside it", "tool_choice"
         )
-    opening = ""
-    if choice.mode == "required":
+    opening, lead = "", None
+    if choice.mode == "required" and prompts.protocol.after_thought:
+        lead = _lead_to_call(prompts, conversation, choice.name)
+    elif choice.mode == "required":
         opening = call_opening(prompts.protocol, choice.name)
     elif not offered and not continues and _speaks(conversation):
         opening = answer_opening(prompts.protocol)
     ids = _prompt_ids(prompts, conversation, opening, continues)
     plain = not offered and not opening
     one = choice.name is not None or not request.parallel_tool_calls
-    return ChatPrompt(ids, prompts.protocol, opening, plain, continues, 1 if one else None)
+    return ChatPrompt(ids, prompts.protocol, opening, lead, plain, continues, 1 if one else None)
 
 
 def read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[ToolSpec, ...]) -> ToolChoice:
@@ -119,6 +124,15 @@ def call_opening(protocol: Protocol, name: str | None = None) -> str:
     return written[: written.rindex("{}") + 1]
 
 
+def _lead_to_call(prompts: PromptBuilder, conversation: Conversation, name: str | None) -> Lead:
+    """Give what leads from the model's own thought to a call."""
+
+    def prompt_ids(begun: str) -> list[int]:
+        return prompts.prompt_ids(_begun(conversation, begun), continue_last=True)
+
+    return Lead(prompts.protocol.after_thought, call_opening(prompts.protocol, name), prompt_ids)
+
+
 def answer_opening(protocol: Protocol) -> str:
     """Give how a reply begins that calls nothing; empty where that is plain text."""
     written = protocol.write_reply(Message("assistant", _TEXT))
@@ -132,8 +146,12 @@ def _speaks(conversation: Conversation) -> bool:
 
 def _prompt_ids(prompts: PromptBuilder, conversation: Conversation, opening: str, continues: bool) -> tuple[int, ...]:
     if opening:
-        conversation = replace(conversation, messages=(*conversation.messages, Message("assistant", opening)))
+        conversation = _begun(conversation, opening)
     try:
         return tuple(prompts.prompt_ids(conversation, continue_last=bool(opening) or continues))
     except DataError as error:
         raise ApiError(422, f"this model can't be asked so: {error}", "messages") from error
+
+
+def _begun(conversation: Conversation, words: str) -> Conversation:
+    return replace(conversation, messages=(*conversation.messages, Message("assistant", words)))

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from xagent.errors import ConfigError, XAgentError
 from xagent.inference.engine import Delta, GenerationRequest, Reply, ReplyStream
+from xagent.inference.led_reply import Lead, LedReplyStream
 from xagent.serving.errors import ApiError
 from xagent.serving.parameters import Parameters
 from xagent.serving.service import Service
@@ -34,15 +35,15 @@ class Replies:
         self._open = number
         self._began_to_speak = False
 
-    async def begin(self, requests: Sequence[GenerationRequest]) -> None:
-        """Hand the requests to the engine.
+    async def begin(self, requests: Sequence[GenerationRequest], lead: Lead | None = None) -> None:
+        """Hand the requests to the engine; with ``lead`` the replies are led.
 
         Raises:
             ApiError: the engine refuses one.
         """
         for index, request in enumerate(requests):
             try:
-                stream = await asyncio.to_thread(self._service.engine.submit, request)
+                stream = await asyncio.to_thread(self._submit, request, lead)
             except ConfigError as error:
                 raise ApiError(400, str(error)) from error
             except XAgentError as error:
@@ -88,6 +89,10 @@ class Replies:
             stream.cancel()
         self._service.free_slots(self._slots)
         self._slots = 0
+
+    def _submit(self, request: GenerationRequest, lead: Lead | None) -> ReplyStream:
+        engine = self._service.engine
+        return engine.submit(request) if lead is None else LedReplyStream(engine, request, lead)
 
     def _observe_first(self) -> None:
         if self._began_to_speak:

@@ -64,6 +64,9 @@ class Protocol(ABC):
     special_tokens: ClassVar[tuple[str, ...]] = ()
     """The special tokens that its calls are written with: generated ones are part of the reply's text."""
 
+    after_thought: ClassVar[tuple[str, ...]] = ()
+    """Where a reply begins with a thought in plain words: what may stand behind that thought."""
+
     result_separator: ClassVar[str] = ""
     """What stands between the results of parallel calls, which share one turn."""
 

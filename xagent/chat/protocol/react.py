@@ -31,6 +31,8 @@ FIELDS = {
     "finish": "Final Answer:",
 }
 _PATTERN = FieldPattern("Thought", "Action", "Action Input", "Final Answer")
+_AFTER_THOUGHT = ("Action", "Action Input", "Final Answer", "Response", "Observation")
+_COLONS = (":", " :", "：")
 # Lagent's names for JSON schema's types (lagent.actions.base_action.tool_api).
 _TYPES = {"string": "STRING", "integer": "NUMBER", "number": "FLOAT", "boolean": "BOOLEAN", "array": "Array"}
 
@@ -97,6 +99,7 @@ class ReactProtocol(Protocol):
 
     name: ClassVar[str] = "react"
     telltale: ClassVar[re.Pattern[str]] = _PATTERN.after_action
+    after_thought: ClassVar[tuple[str, ...]] = tuple(field + colon for field in _AFTER_THOUGHT for colon in _COLONS)
     call_protocol: ClassVar[str] = "CALL_PROTOCOL_EN"
     force_stop_constant: ClassVar[str] = "FORCE_STOP_PROMPT_EN"
     space: ClassVar[str] = ""
