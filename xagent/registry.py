@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-from mmengine.config import ConfigDict
-from mmengine.registry import Registry
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from xagent.assets import PREFIX, resolve
 
-# The scope is that of mmengine's runner, so that building inside a run does not search for another registry.
-BUILDER = Registry("builder", scope="mmengine")
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
+
+
+@cache
+def builder() -> Registry:
+    """Give the registry that builds. Its scope is that of mmengine's runner, so that inside a run no other is searched for."""
+    from mmengine.registry import Registry
+
+    return Registry("builder", scope="mmengine")
 
 
 def build(described: Any, **defaults: Any) -> Any:
@@ -29,8 +35,10 @@ def build(described: Any, **defaults: Any) -> Any:
     """
     if not isinstance(described, Mapping) or "type" not in described:
         return described
+    from mmengine.config import ConfigDict
+
     config = ConfigDict({key: _located(value) for key, value in described.items()})
-    return BUILDER.build(config, default_args=defaults or None)
+    return builder().build(config, default_args=defaults or None)
 
 
 def _located(value: Any) -> Any:

@@ -10,9 +10,11 @@ from lagent.agents.react import CALL_PROTOCOL_CN, ReActProtocol
 from lagent.schema import ActionReturn, ActionStatusCode
 from scripted_engine import Said, ScriptedEngine, ScriptedStream
 
-from xagent.agent.lagent_llm import EngineLLM, LagentLLM, to_conversation
+from xagent.agent.lagent_llm import EngineLLM, LagentLLM
 from xagent.agent.lagent_tools import ObjectParser, PlaygroundAction, playground_actions
-from xagent.agent.react import XAgentProtocol, build_react_agent, system_language
+from xagent.agent.languages import system_language
+from xagent.agent.react import XAgentProtocol, build_react_agent
+from xagent.agent.transcript import to_conversation
 from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS, get_protocol
 from xagent.chat.protocol.react import describe_tool, read_description

@@ -7,21 +7,19 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from queue import SimpleQueue
-from typing import Any
-
-from lagent.schema import ActionReturn
+from typing import TYPE_CHECKING, Any
 
 from xagent.agent.events import Answered, Ended, Event, Step, StepDone, TextPiece
-from xagent.agent.lagent_llm import to_conversation
-from xagent.agent.lagent_tools import tool_actions
-from xagent.agent.react import NO_ANSWER, build_react_agent
 from xagent.agent.tools.box import ToolBox
 from xagent.agent.tools.tool import Observation
-from xagent.agent.transcript import Entry, Setting, lagent_messages, observation_mark
+from xagent.agent.transcript import Entry, Setting, lagent_messages, observation_mark, to_conversation
 from xagent.chat.protocol import ParsedReply
 from xagent.errors import XAgentError
 from xagent.inference.engine import Engine, GenerationRequest, Reply, ReplyStream
 from xagent.inference.prompting import PromptBuilder
+
+if TYPE_CHECKING:
+    from lagent.schema import ActionReturn
 
 STOPPED = "stopped by the user"
 AWAITED = "the model waits for an observation"
@@ -164,6 +162,9 @@ class Asking:
 
     def loop(self, box: ToolBox, language: str, max_turn: int) -> Event:
         """Run Lagent's loop with these tools."""
+        from xagent.agent.lagent_tools import tool_actions  # a chat without tools needs no Lagent
+        from xagent.agent.react import NO_ANSWER, build_react_agent
+
         stoppable = _StoppableBox(box, self._stopped)
         agent = build_react_agent(
             _LoopModel(self._speaking.prompts, self._loop_reply),

@@ -11,9 +11,8 @@ from typing import Any
 from lagent.llms import BaseModel
 
 from xagent.agent.batching import BatchingFront
-from xagent.chat.message import Conversation, Message
-from xagent.chat.protocol import Protocol
-from xagent.chat.protocol.react import FIELDS
+from xagent.agent.transcript import to_conversation
+from xagent.chat.message import Conversation
 from xagent.errors import ConfigError
 from xagent.inference.engine import Engine, GenerationRequest
 from xagent.inference.prompting import AgentSettings, PromptBuilder, load_agent_settings
@@ -155,37 +154,6 @@ class LagentLLM(ConversationLLM):
             )
             replies.update(zip(chosen, found, strict=True))
         return [replies[index] for index in range(len(requests))]
-
-
-def to_conversation(messages: Sequence[Mapping[str, Any]], protocol: Protocol) -> Conversation:
-    """Read the messages that Lagent's loop sends, in the form in which such conversations are trained.
-
-    Lagent shows a tool's result as a ``system`` message ``Response:...``; it becomes a result in the protocol's words. Other
-    system messages (the tools, the order to stop) stay what they are. Where the first message has ``tools``, these are offered as
-    the protocol does.
-
-    Raises:
-        ConfigError: a role is unknown.
-    """
-    tools = tuple(messages[0].get("tools", ())) if messages else ()
-    turns = []
-    for index, message in enumerate(messages):
-        role, content = message["role"], str(message["content"])
-        if role not in ("system", "user", "assistant"):
-            raise ConfigError(f"message {index}: unknown role {role!r}; Lagent's loop uses system, user and assistant")
-        if role == "system" and index > 0 and content.startswith(FIELDS["response"]):
-            result = content.removeprefix(FIELDS["response"]).removesuffix("\n")
-            turns.append(_result(result, message.get("name"), protocol, bool(tools)))
-        else:
-            turns.append(Message(role, content))
-    return Conversation(tuple(turns), tools)
-
-
-def _result(text: str, name: str | None, protocol: Protocol, has_tools: bool) -> Message:
-    """Give a result as data has it, or where the words of the whole conversation are the protocol's already, in these."""
-    if has_tools:
-        return Message("tool", text, name=name)
-    return Message(protocol.result_role, protocol.render_result(text, name))
 
 
 def load_agent_llm(

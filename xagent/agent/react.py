@@ -18,6 +18,7 @@ from lagent.agents.react import (
 from lagent.schema import ActionReturn, ActionStatusCode, ActionValidCode, AgentReturn
 
 from xagent.agent.lagent_tools import specs_of
+from xagent.agent.languages import LAGENT_PROTOCOLS, check_language
 from xagent.agent.tools.repeats import RepeatedCalls
 from xagent.chat.protocol import ParsedReply, Protocol, get_protocol
 from xagent.chat.protocol.objects import dump_arguments
@@ -25,30 +26,12 @@ from xagent.chat.protocol.react import ReactProtocol
 from xagent.errors import ConfigError
 
 _TEXTS = {"en": (CALL_PROTOCOL_EN, FORCE_STOP_PROMPT_EN), "zh": (CALL_PROTOCOL_CN, FORCE_STOP_PROMPT_CN)}
-_PROTOCOLS = {"en": "react", "zh": "react_zh"}
 
 NO_ANSWER = "Stopped: no answer"
 """How the ``errmsg`` of a loop begins that used its replies up."""
 
 OnStep = Callable[[ActionReturn, str], None]
 """Is told what a call gave (or why there was none to run), and the observation that the model is shown."""
-
-
-def protocol_in(language: str, protocol: str | Protocol) -> Protocol:
-    """Give the protocol that a loop in this language speaks: of Lagent's own two the language chooses one.
-
-    Raises:
-        ConfigError: language or protocol is unknown.
-    """
-    if language not in _TEXTS:
-        raise ConfigError(f"language must be one of {', '.join(_TEXTS)}, got {language!r}")
-    spoken = get_protocol(protocol)
-    return get_protocol(_PROTOCOLS[language]) if spoken.name in _PROTOCOLS.values() else spoken
-
-
-def system_language(protocol: str) -> str:
-    """Give the language of Lagent's system text under a protocol: ``zh`` for ``react_zh``, else ``en``."""
-    return "zh" if protocol == _PROTOCOLS["zh"] else "en"
 
 
 class XAgentProtocol(ReActProtocol):
@@ -66,11 +49,10 @@ class XAgentProtocol(ReActProtocol):
     on_step: OnStep | None = None
 
     def __init__(self, language: str = "en", system: str = "") -> None:
-        if language not in _TEXTS:
-            raise ConfigError(f"language must be one of {', '.join(_TEXTS)}, got {language!r}")
+        check_language(language)
         call_protocol, force_stop = _TEXTS[language]
         super().__init__(call_protocol=call_protocol, force_stop=force_stop)
-        self.reader: Protocol = get_protocol(_PROTOCOLS[language])
+        self.reader: Protocol = get_protocol(LAGENT_PROTOCOLS[language])
         self.system = system
         self._calls = 0
 
@@ -244,9 +226,9 @@ def build_react_agent(
     if max_turn < 1:
         raise ConfigError(f"max_turn must be >= 1, got {max_turn}")
     if protocol is None:
-        protocol = llm.prompts.protocol if hasattr(llm, "prompts") else _PROTOCOLS["en"]
+        protocol = llm.prompts.protocol if hasattr(llm, "prompts") else LAGENT_PROTOCOLS["en"]
     spoken = get_protocol(protocol)
-    if spoken.name in _PROTOCOLS.values():
+    if spoken.name in LAGENT_PROTOCOLS.values():
         own = XAgentProtocol(language, system)
     else:
         own = SpokenProtocol(spoken, language, system)

@@ -11,7 +11,7 @@ from typing import Any
 
 from xagent.agent.asking import Asking, Sampling, Speaking
 from xagent.agent.events import Answered, Ended, EndKind, Event, Step, StepDone, TextPiece
-from xagent.agent.react import protocol_in
+from xagent.agent.languages import protocol_in
 from xagent.agent.tools.box import ToolBox
 from xagent.agent.transcript import Entry, Setting, observation_mark, with_observation
 from xagent.chat.message import Message

@@ -164,6 +164,37 @@ def lagent_messages(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     return messages
 
 
+def to_conversation(messages: Sequence[Mapping[str, Any]], protocol: Protocol) -> Conversation:
+    """Read the messages that Lagent's loop sends, in the form in which such conversations are trained.
+
+    Lagent shows a tool's result as a ``system`` message ``Response:...``; it becomes a result in the protocol's words. Other
+    system messages (the tools, the order to stop) stay what they are. Where the first message has ``tools``, these are offered as
+    the protocol does.
+
+    Raises:
+        ConfigError: a role is unknown.
+    """
+    tools = tuple(messages[0].get("tools", ())) if messages else ()
+    turns = []
+    for index, message in enumerate(messages):
+        role, content = message["role"], str(message["content"])
+        if role not in ("system", "user", "assistant"):
+            raise ConfigError(f"message {index}: unknown role {role!r}; Lagent's loop uses system, user and assistant")
+        if role == "system" and index > 0 and content.startswith(FIELDS["response"]):
+            result = content.removeprefix(FIELDS["response"]).removesuffix("\n")
+            turns.append(_result(result, message.get("name"), protocol, bool(tools)))
+        else:
+            turns.append(Message(role, content))
+    return Conversation(tuple(turns), tools)
+
+
+def _result(text: str, name: str | None, protocol: Protocol, has_tools: bool) -> Message:
+    """Give a result as data has it, or where the words of the whole conversation are the protocol's already, in these."""
+    if has_tools:
+        return Message("tool", text, name=name)
+    return Message(protocol.result_role, protocol.render_result(text, name))
+
+
 def observation_mark(words: str) -> str | None:
     """Give the mark of an observation that a text ends with, such as ``Observation``; None where it ends otherwise."""
     found = _OBSERVATION_MARK.search(words)

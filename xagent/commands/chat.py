@@ -129,7 +129,7 @@ def _greeting(model: str, session: AgentSession) -> str:
 
 
 def _language(args: argparse.Namespace, engine: Engine) -> Language:
-    from xagent.agent.react import system_language
+    from xagent.agent.languages import system_language
 
     chosen = args.language or system_language(engine.prompts.protocol.name)
     return "zh" if chosen == "zh" else "en"

@@ -5,8 +5,9 @@ The names are imported when first used, so that commands which only look for con
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from xagent.lazy import names_on_demand
 
 if TYPE_CHECKING:
     from xagent.config.deepspeed import find_deepspeed
@@ -27,19 +28,16 @@ __all__ = [
     "write_config",
 ]
 
-_HOME = {
-    "config_names": "find",
-    "configs_dir": "find",
-    "find_config": "find",
-    "find_deepspeed": "deepspeed",
-    "load_config": "load",
-    "parse_options": "options",
-    "validate_config": "validate",
-    "write_config": "write",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = names_on_demand(
+    __name__,
+    {
+        "config_names": "find",
+        "configs_dir": "find",
+        "find_config": "find",
+        "find_deepspeed": "deepspeed",
+        "load_config": "load",
+        "parse_options": "options",
+        "validate_config": "validate",
+        "write_config": "write",
+    },
+)

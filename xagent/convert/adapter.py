@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from xagent.convert.adapter_names import base_name, is_frozen_copy
+from xagent.convert.adapter_names import base_name, is_frozen_copy, of_module
 from xagent.convert.tensors import TensorReader
 from xagent.errors import CheckpointError
 from xagent.model.fingerprint import read_header
@@ -79,10 +79,7 @@ def open_adapter(folder: Path) -> Adapter:
 
 def scaling_of(config: Mapping[str, Any], module: str, rank: int) -> float:
     """Give the factor of ``B @ A`` for a module: alpha / rank, or alpha / sqrt(rank) with rsLoRA; patterns win."""
-    from peft.utils.other import get_pattern_key
-
-    patterns = config.get("alpha_pattern") or {}
-    alpha = patterns.get(get_pattern_key(list(patterns), module), config["lora_alpha"])
+    alpha = of_module(config.get("alpha_pattern"), module, config["lora_alpha"])
     return float(alpha) / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 

@@ -14,7 +14,8 @@ In the base, the tensor is ``<module>.weight``. (PEFT 0.21, `get_peft_model_stat
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 TRAINING_PREFIX = "llm."
 PEFT_PREFIX = "base_model.model."
@@ -59,3 +60,12 @@ def base_name(name: str) -> BaseName | None:
 def is_frozen_copy(name: str) -> bool:
     """Say whether a tensor of a PEFT file is the untouched original that PEFT 0.21 saves beside a resized embedding."""
     return ".original_module." in name
+
+
+def of_module(patterns: Mapping[str, Any] | None, module: str, default: Any) -> Any:
+    """Give what an adapter's ``rank_pattern`` or ``alpha_pattern`` says of a module, by PEFT's own rule, else the default."""
+    if not patterns:
+        return default
+    from peft.utils.other import get_pattern_key  # seconds, for what few adapters have
+
+    return patterns.get(get_pattern_key(list(patterns), module), default)

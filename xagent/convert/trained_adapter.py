@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from xagent.convert.adapter import WEIGHTS_NAME
-from xagent.convert.adapter_names import PEFT_PREFIX, base_name, peft_name
+from xagent.convert.adapter_names import PEFT_PREFIX, base_name, of_module, peft_name
 from xagent.errors import CheckpointError
 
 
@@ -79,10 +79,7 @@ def _matches(module: str, target: str) -> bool:
 
 
 def _rank(config: Any, module: str) -> int:
-    from peft.utils.other import get_pattern_key
-
-    patterns = config.rank_pattern or {}
-    return int(patterns.get(get_pattern_key(list(patterns), module), config.r))
+    return int(of_module(config.rank_pattern, module, config.r))
 
 
 def _lora_config(checkpoint: Path, values: Mapping[str, Any]) -> Any:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import validator_for
-from referencing import Registry
+from typing import TYPE_CHECKING, Any
 
 from xagent.chat.message import ToolSpec
 from xagent.playground import ToolFault
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 _SHOWN_FAULTS = 3
 _TYPE_WORDS = {
@@ -90,12 +88,18 @@ def _faults(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterable
 
 def _validator(schema: Any, whole: Mapping[str, Any]) -> Any:
     """Give a validator that never fetches anything: references reach only the schema's own definitions."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+
     kind = validator_for(whole, default=Draft202012Validator)
     shared = {key: whole[key] for key in ("$defs", "definitions") if key in whole}
     return kind({**shared, **schema} if isinstance(schema, Mapping) else schema, registry=Registry())
 
 
 def _words(error: ValidationError) -> str:
+    from jsonschema.exceptions import best_match
+
     if error.context:
         deepest = best_match(error.context)
         if deepest is not None and len(error.context) == 1:

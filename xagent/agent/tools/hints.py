@@ -11,8 +11,6 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from jsonschema import Draft202012Validator
-
 from xagent.agent.tools.docstring import read_docstring
 from xagent.errors import ConfigError
 
@@ -150,6 +148,8 @@ def _mapping(inner: tuple[Any, ...], where: str, outer: tuple[Any, ...]) -> dict
 
 
 def _first_fitting(value: Any, hints: tuple[Any, ...]) -> Any:
+    from jsonschema import Draft202012Validator
+
     for hint in hints:
         if Draft202012Validator(schema_of(hint, "")).is_valid(value):
             return to_python(value, hint)

@@ -6,10 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from jsonschema.validators import validator_for
-
 from xagent.chat.message import ToolSpec
 from xagent.chat.protocol.tools import parameters_of
 from xagent.errors import ConfigError, DataError
@@ -60,6 +56,10 @@ class Tool:
     note: str = ""
 
     def __post_init__(self) -> None:
+        from jsonschema import Draft202012Validator  # where there are tools: it can take a second to import
+        from jsonschema.exceptions import SchemaError
+        from jsonschema.validators import validator_for
+
         name, schema = self.spec.name, dict(self.spec.parameters)
         try:
             parameters_of(self.spec)
