@@ -35,7 +35,8 @@ class Record:
 
     def step(self) -> None:
         """Note the end of an optimizer step."""
-        self.steps.append({"at": time.time() - START, "tokens": self.tokens, "trained": self.trained})
+        at, cpu = time.time() - START, time.process_time()
+        self.steps.append({"at": at, "cpu": cpu, "tokens": self.tokens, "trained": self.trained})
 
     def loss(self, value: float) -> None:
         """Note the loss of the last step."""

@@ -61,3 +61,24 @@ def test_the_work_of_the_comparison(repo_root: Path, tmp_path: Path) -> None:
     _, shortest, median, longest, share = found[0]
     assert longest > 2.5 * median > 4 * shortest / 2
     assert 0.15 < share < 0.45
+
+
+@pytest.mark.parametrize(
+    ("commands", "dearest"),
+    [
+        (("list-cfg", "check-dataset"), {"check-dataset": "datasets"}),
+        pytest.param(("train", "merge"), {"train": "torch", "merge": "torch"}, marks=pytest.mark.slow),
+    ],
+)
+def test_startup(repo_root: Path, tmp_path: Path, commands: tuple[str, ...], dearest: dict[str, str]) -> None:
+    done = run(repo_root, "startup.py", "--smoke", "--only", *commands, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "startup.json").read_text())["figures"]
+    assert tuple(figures) == commands
+    for name, one in figures.items():
+        assert 0 < one["cpu_seconds"] and one["runs"] == [{key: one[key] for key in ("seconds", "cpu_seconds")}]
+        assert len(one["imports"]) == 10 and f"\n{name}: " in done.stdout
+        seconds = [row["seconds"] for row in one["imports"]]
+        assert seconds == sorted(seconds, reverse=True) and seconds[0] > 0
+    for name, library in dearest.items():
+        assert library in [row["library"] for row in figures[name]["imports"][:3]]

@@ -19,6 +19,7 @@ from xagent import __version__
 from xagent.commands.exits import BROKEN_PIPE, INTERRUPTED, OK, OUR_FAULT, USER_FAULT, report_crash, report_fault
 from xagent.config.names import did_you_mean
 from xagent.errors import XAgentError
+from xagent.startup import starting_up
 
 # name -> (module, help)
 COMMANDS = {
@@ -59,7 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     calm_libraries()
     try:
-        code = _dispatch(words)
+        with starting_up():
+            code = _dispatch(words)
         sys.stdout.flush()
         return code
     except XAgentError as error:

@@ -23,6 +23,7 @@ from xagent.engine.plan import arithmetic, plan_of, refuse_other_plan
 from xagent.engine.strategy import DeepSpeed, DistributedDataParallel, SingleDevice
 from xagent.errors import CheckpointError, OutputError
 from xagent.model.checkpoint import find_latest_valid, remove_leftovers
+from xagent.startup import ready
 
 _RUNS = count(1)
 """Numbers the runs of this process: mmengine shares loggers among runs of one name."""
@@ -89,6 +90,7 @@ def train(cfg: Config, resume: str | None = None, launcher: str = "none", dry_ru
     if resume != "auto" and resume is not None and not Path(resume).exists():
         raise CheckpointError(f"{resume}: no such checkpoint. --resume auto takes the newest valid one in the work dir")
     runner = build_runner(cfg, launcher)
+    ready()
     runner._resume = find_resume(Path(runner.work_dir), resume, runner.logger)
     runner.train()
 

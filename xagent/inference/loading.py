@@ -16,6 +16,7 @@ from xagent.model.adapters import Adapters
 from xagent.model.generation import find_model, load_model, load_tokenizer
 from xagent.model.provenance import check_base, read_provenance
 from xagent.model.scheduler import MEMORY_BYTES, READ_TOKENS, Scheduler
+from xagent.startup import ready
 
 
 def load_engine(
@@ -89,6 +90,7 @@ def connect_vllm(
         CheckpointError: there is no tokenizer.
         ConfigError: template or protocol is unknown.
     """
+    ready()
     settings = _settings(path, [adapter] if adapter else [], defaults, overruled=bool(template and protocol))
     folder = find_model(path)
     if adapter is not None and (Path(find_model(adapter)) / "tokenizer_config.json").is_file():

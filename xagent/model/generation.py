@@ -20,6 +20,7 @@ from xagent.model.adapters import first_line, with_adapter
 from xagent.model.generation_batch import Batch, Reading, Row, Sampling, batch_size_of, context_of, generating
 from xagent.model.generation_cache import Memory, can_batch, row_of
 from xagent.model.loading import DTYPES, keep_unpackable, nf4_on, resize_embeddings
+from xagent.startup import ready
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ def load_model(
     """
     if dtype is not None and dtype not in DTYPES:
         raise ConfigError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    ready()
     folder = find_model(path)
     if adapter is None and (Path(folder) / "adapter_config.json").is_file() and not (Path(folder) / "config.json").is_file():
         folder, adapter = _base_of(Path(folder)), folder
