@@ -34,6 +34,7 @@ pack_to_max_length = True
 # Scheduler & optimizer
 batch_size = 1  # per device
 accumulative_counts = 16  # micro-steps for one optimizer step
+sequence_parallel_size = 1  # devices that share the tokens of each row, for rows beyond one device's memory
 dataloader_num_workers = 0
 max_epochs = 3
 optim_type = AdamW

@@ -48,6 +48,24 @@ def combination_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         yield from _scheduler_faults(where, node)
 
 
+def sharing_faults(size: Any, world_size: int | None) -> Iterator[str]:
+    """Yield why groups of ``size`` processes can't be formed.
+
+    Args:
+        size: the config's `sequence_parallel_size`; None where it has none.
+        world_size: the number of processes, None where it is not known.
+    """
+    if size is None:
+        return
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        yield f"sequence_parallel_size: expected a whole number of at least 1, got {size!r}"
+    elif world_size and world_size % size:
+        yield (
+            f"sequence_parallel_size = {size}: {world_size} process(es) can't be divided into groups of {size}; start {size}, or "
+            "a multiple, with --nproc-per-node"
+        )
+
+
 # key -> (smallest value that works, whether that value itself works)
 _LEAST = {
     "accumulative_counts": (1, True),

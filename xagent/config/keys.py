@@ -31,6 +31,7 @@ OPTIONAL = (
     "strategy",
     "runner_type",
     "deepspeed",
+    "sequence_parallel_size",
     "tokenizer",
 )
 

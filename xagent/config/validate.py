@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from xagent.config.calls import call_faults, dataloader_faults
-from xagent.config.checks import combination_faults
+from xagent.config.checks import combination_faults, sharing_faults
 from xagent.config.deepspeed import deepspeed_faults
 from xagent.config.flatten import Line, names_read
 from xagent.config.keys import KNOWN, REQUIRED
@@ -28,7 +28,7 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
         config: the config.
         check_paths: whether the models and data that it names must be there, or only those under some top-level keys
             (`["train_dataloader"]`). Default: all of them.
-        world_size: the number of processes, for DeepSpeed's `train_batch_size`; unknown by default.
+        world_size: the number of processes, for DeepSpeed's `train_batch_size` and `sequence_parallel_size`; unknown by default.
 
     Raises:
         ConfigError: listing every fault: missing and misspelled keys, arguments that a `type` does not take or lacks,
@@ -49,6 +49,7 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         faults += dataloader_faults(key, named.get(key))
     faults += _validation_faults(named)
+    faults += sharing_faults(named.get("sequence_parallel_size"), world_size)
     if isinstance(named.get("deepspeed"), str):
         faults += deepspeed_faults(named["deepspeed"], named, world_size)
     if faults:

@@ -17,6 +17,7 @@ from mmengine.runner import BaseLoop
 
 from xagent.engine.hooks.untouched import untouched
 from xagent.engine.repeats import silence_repeat
+from xagent.engine.sequence_parallel import own_part
 from xagent.errors import ConfigError, DataError, XAgentError
 from xagent.model.checkpoint import find_checkpoints
 from xagent.model.loss import loss_denominator
@@ -36,7 +37,7 @@ class TrainLoop(BaseLoop):
     The denominator of the loss is the sum of the loss weights (or the number of trained tokens, as the model's
     ``loss_normalization`` says) of the whole window on all ranks, known before its first micro-batch runs; so the loss and its
     gradients don't depend on how a global batch is cut. A sample that the sampler repeats to give every rank as many weighs
-    nothing the second time.
+    nothing the second time. Ranks that share rows (the strategy's ``sequence_group``) each run their part of them.
 
     Args:
         runner: mmengine's runner.
@@ -128,6 +129,7 @@ class TrainLoop(BaseLoop):
             begin, end = self._iter, self._iter + len(window)
             if end % self.epoch_length == 0:
                 silence_repeat(window[-1], self.dataloader)
+            window = [own_part(batch, self.runner.strategy.sequence_group) for batch in window]
             denominator = self._denominator(window)
             self.data_seconds += time.perf_counter() - started
             self._run_window(window, denominator)
@@ -154,10 +156,10 @@ class TrainLoop(BaseLoop):
 
     def _denominator(self, window: list[Batch]) -> torch.Tensor:
         """Sum the denominators of the window on all ranks, divided by the ranks: gradients are averaged over them afterwards."""
-        lengths = [sum(batch["data"]["lengths"]) for batch in window]
+        tokens = [batch["data"].get("tokens", sum(batch["data"]["lengths"])) for batch in window]
         trained = [int((batch["data"]["loss_weights"] > 0).sum()) for batch in window]
         denominator = sum(_denominator_of(batch, self.runner) for batch in window)
-        totals = torch.tensor([denominator, sum(lengths), sum(trained)], dtype=torch.float64)
+        totals = torch.tensor([denominator, sum(tokens), sum(trained)], dtype=torch.float64)
         all_reduce(totals)
         if totals[0] <= 0:
             raise DataError(f"iteration {self._iter}: no token of this accumulation window is trained on any rank")
@@ -247,7 +249,8 @@ class ValLoop(BaseLoop):
         """Give this rank's sum of weighted losses, and of their denominators."""
         runner = self.runner
         totals = torch.zeros(2, dtype=torch.float64)
-        for index, batch in enumerate(self._batches()):
+        for index, row in enumerate(self._batches()):
+            batch = own_part(row, runner.strategy.sequence_group)
             runner.call_hook("before_val_iter", batch_idx=index, data_batch=batch)
             denominator = _denominator_of(batch, runner)
             batch["data"]["loss_denominator"] = torch.ones(())

@@ -111,7 +111,7 @@ def expected_memory(
     what a micro-batch makes for a while: activations, a chunk of logits, the largest dequantised weight.
 
     Args:
-        lengths: tokens of each sample in the largest micro-batch.
+        lengths: tokens of each sample in the largest micro-batch; of which a process has its part where rows are shared.
         trained_share: the share of its tokens that is trained.
         how: ``none``, ``selective`` or ``full`` recomputation; default: the config's, where ``auto`` counts as ``full``.
     """
@@ -120,13 +120,15 @@ def expected_memory(
     shared = world_size if stage else 1
     autocast = _autocast(model)
     trained_width = 4 if model.get("lora") is not None or not stage or autocast is None else autocast.itemsize
+    part = cfg.get("sequence_parallel_size") or 1
+    own = lengths if part == 1 else [-(-sum(lengths) // part)]
     dequantised = sizes.largest_linear * (autocast or torch.float32).itemsize if _is_quantised(model) else 0
     return {
         "frozen weights": sizes.frozen_bytes / (world_size if stage == 3 else 1),
         "trained weights": sizes.trainable * trained_width / (world_size if stage == 3 else 1),
         "gradients": sizes.trainable * 4 / (shared if stage >= 2 else 1),
         "optimizer": sizes.trainable * 8 / shared,
-        "activations": float(activation_bytes(model, lengths, trained_share, how)) + dequantised,
+        "activations": float(activation_bytes(model, own, trained_share, how)) + dequantised,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from xagent.engine.sequence_parallel import sequence_parallel_size
 from xagent.errors import CheckpointError
 
 _SETTINGS = (
@@ -34,7 +35,9 @@ def plan_of(runner: Any) -> dict[str, Any]:
         "tokens in the data": getattr(report, "tokens", None),
         "trained tokens in the data": getattr(report, "trained_tokens", None),
     }
-    return {**figures, **_settings(runner.cfg)}
+    size = sequence_parallel_size(runner.cfg)
+    shared = {"sequence_parallel_size": size} if size > 1 else {}  # absent: as in checkpoints that don't know of it
+    return {**figures, **shared, **_settings(runner.cfg)}
 
 
 def arithmetic() -> str:

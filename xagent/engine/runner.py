@@ -20,6 +20,7 @@ from xagent.config import write_config
 from xagent.engine.hooks.checkpoint import CheckpointHook
 from xagent.engine.memory import choose_checkpointing
 from xagent.engine.plan import arithmetic, plan_of, refuse_other_plan
+from xagent.engine.sequence_parallel import check_sequence_parallel, loader_for_groups, sequence_parallel_size
 from xagent.engine.strategy import DeepSpeed, DistributedDataParallel, SingleDevice
 from xagent.errors import CheckpointError, OutputError
 from xagent.model.checkpoint import find_latest_valid, remove_leftovers
@@ -117,8 +118,11 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
     """Build the runner; nothing is loaded before :meth:`train`.
 
     Raises:
+        ConfigError: the model's rows, or the data, can't be shared as ``sequence_parallel_size`` asks.
         OutputError: the work dir can't be written.
     """
+    check_sequence_parallel(cfg)
+    shared = sequence_parallel_size(cfg)
     _check_work_dir(Path(cfg.work_dir))
     validates = cfg.get("val_cfg") is not None
     hooks = {
@@ -132,11 +136,11 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         model=model,
         work_dir=cfg.work_dir,
         experiment_name=cfg.get("experiment_name") or f"{Path(cfg.filename or 'config').stem}_{next(_RUNS)}",
-        train_dataloader=cfg.train_dataloader,
+        train_dataloader=loader_for_groups(cfg.train_dataloader, shared, "train_dataloader"),
         optim_wrapper=cfg.optim_wrapper,
         param_scheduler=cfg.get("param_scheduler"),
         train_cfg=cfg.train_cfg,
-        val_dataloader=cfg.get("val_dataloader") if validates else None,
+        val_dataloader=loader_for_groups(cfg.val_dataloader, shared, "val_dataloader") if validates else None,
         val_cfg=cfg.val_cfg if validates else None,
         val_evaluator=[] if validates else None,
         strategy=_strategy(cfg, launcher),
@@ -173,8 +177,10 @@ def _strategy(cfg: Config, launcher: str) -> dict[str, Any]:
         if launcher == "none":
             _single_process_environment()
         config["train_micro_batch_size_per_gpu"] = cfg.train_dataloader["batch_size"]
-        return dict(type=DeepSpeed, config=config)
-    return dict(type=SingleDevice) if launcher == "none" else dict(type=DistributedDataParallel)
+        return dict(type=DeepSpeed, config=config, sequence_parallel_size=sequence_parallel_size(cfg))
+    if launcher == "none":
+        return dict(type=SingleDevice)
+    return dict(type=DistributedDataParallel, sequence_parallel_size=sequence_parallel_size(cfg))
 
 
 def _single_process_environment() -> None:

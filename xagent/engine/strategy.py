@@ -25,6 +25,7 @@ from mmengine.optim import BaseOptimWrapper
 from torch import nn
 
 from xagent.engine.optim_wrapper import WindowDeepSpeedOptimWrapper, WindowOptimWrapper
+from xagent.engine.sequence_parallel import join_sequence_group
 from xagent.errors import CheckpointError
 from xagent.model.checkpoint import (
     disk_faults,
@@ -86,9 +87,20 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 class _Resumable:
-    """What all three strategies share."""
+    """What all three strategies share.
+
+    Args:
+        sequence_parallel_size: ranks that share the tokens of each row.
+
+    Attributes:
+        sequence_group: those ranks, None where each has rows of its own.
+    """
 
     _waiting_state: dict[str, Any] | None = None
+
+    def __init__(self, *, sequence_parallel_size: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sequence_group = join_sequence_group(sequence_parallel_size, TIMEOUT)
 
     def convert_model(self, model: nn.Module) -> nn.Module:
         """Give the model as it is: there is no batch norm to convert."""

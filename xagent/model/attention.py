@@ -19,6 +19,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from xagent.model.sequence_parallel import SequenceGroup
+
 try:
     from torch.nn.attention.varlen import varlen_attn
 except ImportError:  # torch before 2.10
@@ -39,6 +41,7 @@ def packed_attention(
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
+    sequence_group: SequenceGroup | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend causally inside each sample of a packed row.
@@ -51,6 +54,8 @@ def packed_attention(
         sliding_window: how many tokens back a token sees, itself included; None: all of its sample.
         cu_seq_lens_q: given, the varlen kernel is used: where the samples begin and the last ends, int32 on the device.
         max_length_q: the longest sample.
+        sequence_group: the ranks that share the row: T are this rank's tokens only, while samples, window and ``cu_seq_lens_q``
+            are the whole row's.
 
     Returns:
         The output of shape (B, T, H, D), and None for the weights.
@@ -59,9 +64,33 @@ def packed_attention(
         return sdpa_attention_forward(
             module, query_BHTD, key_BKTD, value_BKTD, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
+    if sequence_group is not None:
+        query_BHTD, key_BKTD, value_BKTD = sequence_group.whole_row(query_BHTD, key_BKTD, value_BKTD)
     if cu_seq_lens_q is not None:
         assert max_length_q is not None and not dropout
-        return _attend_varlen(query_BHTD, key_BKTD, value_BKTD, cu_seq_lens_q, max_length_q, sliding_window, scaling), None
+        output = _attend_varlen(query_BHTD, key_BKTD, value_BKTD, cu_seq_lens_q, max_length_q, sliding_window, scaling)
+    else:
+        output = _attend_each(query_BHTD, key_BKTD, value_BKTD, sample_lengths, sliding_window, dropout, scaling)
+    return output if sequence_group is None else sequence_group.own_tokens(output), None
+
+
+def varlen_arguments(sample_lengths: list[int], device: torch.device) -> dict[str, Any]:
+    """Give where samples begin and how long the longest is, under the names that transformers' flash attention takes too."""
+    places = torch.tensor([0, *sample_lengths]).cumsum(0).to(device, torch.int32, non_blocking=True)
+    longest = max(sample_lengths)
+    return {"cu_seq_lens_q": places, "cu_seq_lens_k": places, "max_length_q": longest, "max_length_k": longest}
+
+
+def _attend_each(
+    query_BHTD: torch.Tensor,
+    key_BKTD: torch.Tensor,
+    value_BKTD: torch.Tensor,
+    sample_lengths: list[int],
+    sliding_window: int | None,
+    dropout: float,
+    scaling: float | None,
+) -> torch.Tensor:
+    """Attend inside each sample of the row in a call of its own."""
     outputs = [
         _attend(q, k, v, sliding_window, dropout, scaling)
         for q, k, v in zip(
@@ -71,14 +100,7 @@ def packed_attention(
             strict=True,
         )
     ]
-    return torch.cat(outputs, 2).transpose(1, 2), None
-
-
-def varlen_arguments(sample_lengths: list[int], device: torch.device) -> dict[str, Any]:
-    """Give where samples begin and how long the longest is, under the names that transformers' flash attention takes too."""
-    places = torch.tensor([0, *sample_lengths]).cumsum(0).to(device, torch.int32, non_blocking=True)
-    longest = max(sample_lengths)
-    return {"cu_seq_lens_q": places, "cu_seq_lens_k": places, "max_length_q": longest, "max_length_k": longest}
+    return torch.cat(outputs, 2).transpose(1, 2)
 
 
 def _attend_varlen(

@@ -6,8 +6,8 @@ Shape suffixes: 1 x T, a micro-batch is one row (see ``xagent.data.collate``).
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -31,6 +31,7 @@ from xagent.model.loss import (
     weighted_token_loss,
 )
 from xagent.model.precision import cast_frozen_linear, freeze_quantised, in_fp32
+from xagent.model.sequence_parallel import SequenceGroup
 from xagent.registry import build
 
 
@@ -111,7 +112,8 @@ class SupervisedFinetune(BaseModel):
         """Compute the loss of a micro-batch.
 
         Args:
-            data: as ``default_collate_fn`` gives it; ``loss_denominator`` is what the sum of weighted losses is divided by
+            data: as ``default_collate_fn`` gives it, or a rank's part of that with its ``sequence_group`` (see
+                :mod:`xagent.engine.sequence_parallel`); ``loss_denominator`` is what the sum of weighted losses is divided by
                 (default: what ``loss_normalization`` says of this micro-batch alone).
             mode: ``loss`` for training and validation alike.
 
@@ -142,15 +144,37 @@ class SupervisedFinetune(BaseModel):
             inputs["sample_lengths"] = data["lengths"]
             if self.attention_kernel == "varlen":
                 inputs |= varlen_arguments(data["lengths"], data["input_ids"].device)
+        group = data.get("sequence_group")
+        if group is not None:
+            inputs["sequence_group"] = group
         packed = packed_row() if self.takes_lengths else nullcontext()
+        cast = torch.autocast(self.device_type, self.autocast_dtype, enabled=self.autocast_dtype is not None)
         chunk = self._chunk_size(len(positions_N))
-        with packed, torch.autocast(self.device_type, self.autocast_dtype, enabled=self.autocast_dtype is not None):
+        with packed, cast, self._every_layer_trades(group):
             split = self._parts[0]
             if chunk is None or split is None:
                 logits_1NV = self.llm(**inputs, logits_to_keep=positions_N).logits
                 return weighted_token_loss(logits_1NV[0], labels_N, weights_N, denominator)
             hidden_1TH = split.decoder(**inputs).last_hidden_state
             return chunked_token_loss(hidden_1TH[0, positions_N], split.head, labels_N, weights_N, chunk) / denominator
+
+    @contextmanager
+    def _every_layer_trades(self, group: SequenceGroup | None) -> Iterator[None]:
+        """Check that each layer looked at the whole row, of which this rank has a part.
+
+        Raises:
+            ConfigError: some did not: they mix tokens in another way than by our attention, or the model has its own attention.
+        """
+        if group is None:
+            yield
+            return
+        before, layers = group.gathered, self.llm.config.get_text_config().num_hidden_layers
+        yield
+        if group.gathered - before != layers:
+            raise ConfigError(
+                f"sequence_parallel_size = {group.size}: only {group.gathered - before} of the model's {layers} layers attend by "
+                f"{PACKED!r}, so rows can't be split; set it to 1"
+            )
 
     def _chunk_size(self, positions: int) -> int | None:
         """Choose how many positions the head takes at a time, None for all."""

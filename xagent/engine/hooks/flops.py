@@ -45,12 +45,14 @@ class StepFlops:
         return cls(sizes[False][0], sizes[False][1], sizes[True][0], sizes[True][1], _attention_width(llm.config))
 
     def count(self, data: Mapping[str, Any]) -> float:
-        """Give the FLOPs of one micro-batch as ``default_collate_fn`` makes it."""
+        """Give the FLOPs of one micro-batch as ``default_collate_fn`` makes it, or of a rank's part of it."""
         lengths = data["lengths"]
+        tokens = data["input_ids"].shape[1]
+        part = tokens / sum(lengths)
         trained = int((data["loss_weights"] > 0).sum())
-        body = (4 * self.weights + 2 * self.trainable) * float(sum(lengths))
+        body = (4 * self.weights + 2 * self.trainable) * float(tokens)
         head = (4 * self.head + 2 * self.head_trainable) * float(trained)
-        return body + head + 6.0 * self.attention * sum(length * length for length in lengths)
+        return body + head + part * 6.0 * self.attention * sum(length * length for length in lengths)
 
 
 def _attention_width(config: Any) -> int:
