@@ -54,10 +54,10 @@ def counted(work_dir: Path) -> tuple[int, int]:
 
 
 def same(one: Path, other: Path) -> None:
-    """Assert equal losses, held-out losses, counts, and weights after equal sums of gradients."""
+    """Assert equal losses, held-out losses, trained tokens, and weights after equal sums of gradients."""
     assert losses_in(other) == pytest.approx(losses_in(one), abs=1e-5)
     assert [loss for _, loss in held_out_in(other)] == pytest.approx([loss for _, loss in held_out_in(one)], abs=1e-5)
-    assert len(held_out_in(one)) == 2 and counted(other) == counted(one)
+    assert len(held_out_in(one)) == 2 and counted(other)[1] == counted(one)[1]
     first, second = (read_trained_state(max(folder.glob("iter_*.pth")))[0] for folder in (one, other))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
@@ -112,6 +112,7 @@ def test_two_ranks_that_share_packed_rows_under_zero_are_one(
     run = train_process(packed, tmp_path, *TWO, "--deepspeed", stage, **options)
     assert run.returncode == 0, run.stderr
     same(packed_run, tmp_path)
+    assert counted(tmp_path) == counted(packed_run)
 
 
 @pytest.mark.slow
