@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
@@ -47,3 +50,31 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the real data at {SHARED_DATA}, which is not there")
     return SHARED_DATA
+
+
+@pytest.fixture
+def browse() -> Iterator[Callable[..., Any]]:
+    """Opens headless browsers, ``browse(width, height, scheme)``, and closes them."""
+    pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("needs chromium and chromedriver (Debian: apt-get install chromium chromium-driver)")
+    from headless import Browser
+
+    opened: list[Browser] = []
+
+    def browse(width: int = 1280, height: int = 1000, scheme: str = "light") -> Browser:
+        opened.append(Browser(width, height, scheme))
+        return opened[-1]
+
+    yield browse
+    for one in opened:
+        one.driver.quit()
+
+
+@pytest.fixture
+def axe() -> str:
+    """The source of axe-core; ``XAGENT_AXE`` names its axe.min.js."""
+    place = os.environ.get("XAGENT_AXE")
+    if not place:
+        pytest.skip("needs axe-core: `npm pack axe-core` in some folder, and XAGENT_AXE=.../axe.min.js")
+    return Path(place).read_text(encoding="utf-8")

@@ -133,7 +133,7 @@ def _summary(totals: Totals, samples: int) -> str:
     weights = ", ".join(f"{count:,} at weight {weight:g}" for weight, count in sorted(totals.weights.items()))
     return f"""<dl class="figures">{tiles}</dl>
 {_mix(totals)}
-<div class="wide"><table>
+<div class="wide" role="region" aria-label="Tokens by kind" tabindex="0"><table>
 <caption>Tokens by kind. Learned: {weights or "none"}.</caption>
 <thead><tr><th scope="col">kind</th><th scope="col">tokens</th><th scope="col">of all</th><th scope="col">learned</th>
 <th scope="col">of its kind</th></tr></thead>
