@@ -9,6 +9,7 @@ from scripted import ScriptedEngine, serving
 from xagent.chat.message import Message, ToolCall
 from xagent.chat.protocol import get_protocol
 from xagent.inference.engine import GenerationRequest
+from xagent.serving.prompt import line_end_behind_observation
 
 SYSTEM = (
     "Answer the following questions as best you can. You have access to the following APIs:\n"
@@ -27,6 +28,8 @@ def fire_engine() -> ScriptedEngine:
 
     def script(request: GenerationRequest) -> str:
         prompt = engine.prompts.tokenizer.decode(request.prompt_ids)
+        if prompt.endswith(f"{FIRE_SEEN}\n"):
+            return SECOND.lstrip()
         return SECOND if prompt.endswith(FIRE_SEEN) else FIRST + " [made up]"
 
     engine = ScriptedEngine(script, "react_ms_agent")
@@ -42,7 +45,26 @@ def test_an_observation_appended_by_hand(kept: bool) -> None:
     assert first == (FIRST if kept else FIRST.removesuffix("Observation:"))
     assert second == SECOND
     assert [request.seed for request in engine.requests] == [42, 42]
-    assert engine.prompt().endswith(f"assistant<|end_header_id|>\n\n{first}\n{FIRE_SEEN}"), "the turn is open, and as it was"
+    line_end = "\n" if kept else ""  # without the word nothing tells that these are an observation
+    expected = f"assistant<|end_header_id|>\n\n{first}\n{FIRE_SEEN}{line_end}"
+    assert engine.prompt().endswith(expected), "the turn is open, and as it was"
+
+
+@pytest.mark.parametrize(
+    ("words", "line_end"),
+    [
+        ("Action: f\nAction Input: {}\nObservation: rain", "\n"),
+        ("Action: f\nAction Input: {}\nResponse:[1]", "\n"),
+        ("Action: f\nAction Input: {}\nObservation: rain\n", ""),
+        ("Action: f\nAction Input: {}\nObservation: rain\nThought: so", ""),
+        ("Action: f\nAction Input: {}\nObservation:", ""),
+        ("Action: f\nAction Input: {", ""),
+        ("Observation: no call was made", ""),
+        ("", ""),
+    ],
+)
+def test_a_reply_goes_on_on_a_new_line_behind_an_observation(words: str, line_end: str) -> None:
+    assert line_end_behind_observation(words) == line_end
 
 
 @pytest.mark.parametrize("protocol", ["function_call", "react", "hermes", "llama3_json"])

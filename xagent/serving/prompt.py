@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec, excerpt
 from xagent.chat.protocol import Protocol
+from xagent.chat.reply import Reply
 from xagent.chat.stream import PlainReader, ReplyReader, reply_reader
 from xagent.errors import DataError
 from xagent.inference.led_reply import Lead
@@ -35,7 +36,7 @@ class ChatPrompt:
     Attributes:
         ids: the prompt's.
         protocol: what the reply is in.
-        opening: the beginning of the reply, which the prompt ends with: how a call is forced.
+        opening: the beginning of the reply, which the prompt ends with: how a call is forced, and a line begun.
         lead: how a call is forced where the model thinks first; it is part of the reply's text.
         plain: the reply is text whatever it says.
         continues: the reply goes on with the client's last message.
@@ -78,10 +79,12 @@ def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
         lead = _lead_to_call(prompts, conversation, choice.name)
     elif choice.mode == "required":
         opening = call_opening(prompts.protocol, choice.name)
-    elif not offered and not continues and _speaks(conversation):
+    elif continues:
+        opening = line_end_behind_observation(conversation.messages[-1].content)
+    elif not offered and _speaks(conversation):
         opening = answer_opening(prompts.protocol)
     ids = _prompt_ids(prompts, conversation, opening, continues)
-    plain = not offered and not opening
+    plain = not offered and (continues or not opening)
     one = choice.name is not None or not request.parallel_tool_calls
     return ChatPrompt(ids, prompts.protocol, opening, lead, plain, continues, 1 if one else None)
 
@@ -139,6 +142,18 @@ def answer_opening(protocol: Protocol) -> str:
     return written[: written.index(_TEXT)].rstrip()
 
 
+def line_end_behind_observation(words: str) -> str:
+    """Give the line end that is missing where a reply that goes on ends with an observation; else nothing.
+
+    What a model writes behind an observation was trained at the beginning of a line, and the line end is often one token with
+    what stands before it: a model that were to write it would see tokens that it never learned from.
+    """
+    observed = Reply(words).observations
+    if not observed or observed[-1].end < len(words) or words.endswith("\n"):
+        return ""
+    return "\n" if words[observed[-1].start + observed[-1].opening :].strip() else ""
+
+
 def _speaks(conversation: Conversation) -> bool:
     """Say whether the conversation so far speaks the protocol."""
     return any(message.tool_calls or message.role == "tool" for message in conversation.messages)
@@ -154,4 +169,8 @@ def _prompt_ids(prompts: PromptBuilder, conversation: Conversation, opening: str
 
 
 def _begun(conversation: Conversation, words: str) -> Conversation:
-    return replace(conversation, messages=(*conversation.messages, Message("assistant", words)))
+    """Give the conversation with the words at the beginning of the reply, or at the end of what is there of it."""
+    *before, last = conversation.messages
+    if last.role == "assistant":
+        return replace(conversation, messages=(*before, replace(last, content=last.content + words)))
+    return replace(conversation, messages=(*before, last, Message("assistant", words)))
