@@ -61,6 +61,7 @@ setup(
     extras_require={
         "deepspeed": ["deepspeed>=0.18"],
         "demo": ["streamlit"],
+        "json": ["llguidance>=1.9"],
         "mcp": ["mcp>=2"],
         "serve": ["fastapi>=0.115", "prometheus_client", "uvicorn>=0.30"],
         "tensorboard": ["tensorboard"],
@@ -70,6 +71,7 @@ setup(
             "httpx",
             "hypothesis",
             "import-linter>=2.4",
+            "llguidance>=1.9",
             "mcp>=2",
             "mypy>=1.15",
             "openai>=1.60",

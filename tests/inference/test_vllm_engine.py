@@ -136,6 +136,15 @@ def test_the_server_is_asked_with_our_tokens_and_its_tokens_are_read_as_ours(ser
     assert server.keys == ["Bearer secret"]
 
 
+def test_a_json_schema_is_the_server_s_to_hold(server: StandIn, engine: VllmEngine) -> None:
+    server.script = saying(ids_of(engine, "{}"), "stop")
+    assert engine.submit(ask(engine, json_schema='{"type": "object"}')).reply().text == "{}"
+    assert engine.submit(ask(engine)).reply().text == "{}"
+    kept, free = server.asked
+    schema = {"name": "reply", "schema": {"type": "object"}}
+    assert kept["response_format"] == {"type": "json_schema", "json_schema": schema} and "response_format" not in free
+
+
 def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: VllmEngine) -> None:
     go_on = threading.Event()
 

@@ -80,10 +80,13 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"frequency_penalty": 0.5}, "frequency_penalty", "which would change the reply"),
         ({"functions": [{"name": "f"}]}, "functions", "use 'tools'"),
         ({"temprature": 0.5}, "temprature", "did you mean 'temperature'"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema", "needs a schema"),
+        ({"response_format": {"type": "yaml"}}, "response_format.type", "got 'yaml'"),
+        ({"response_format": {"type": "json_object"}, "tools": [TOOL]}, "response_format", "no tool can be called"),
         (
-            {"response_format": {"type": "json_schema", "json_schema": {}}},
+            {"response_format": {"type": "json_object"}, "messages": [*ASK, {"role": "assistant", "content": "{"}]},
             "response_format",
-            "does not constrain what the model writes",
+            "of whole replies",
         ),
     ],
 )

@@ -29,6 +29,8 @@ class GenerationRequest:
         stop: texts that end the reply; they, and what follows, are never shown. The template's own end needs no mention.
         logprobs: for each token its log-probability and those of so many likeliest ones; None gives none.
         adapter: the name of one of ``engine.adapters``; None is the model that was loaded.
+        json_schema: a JSON schema, as JSON text: a reply that the model ends is an instance of it. (One that is cut is the
+            beginning of one.) None is any text.
 
     Raises:
         ConfigError: there is no prompt, or a setting is out of range.
@@ -42,6 +44,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     adapter: str | None = None
+    json_schema: str | None = None
 
     def __post_init__(self) -> None:
         faults = []
@@ -146,7 +149,7 @@ class Engine(Protocol):
         """Begin a reply.
 
         Raises:
-            ConfigError: the prompt fills the context, or the adapter is unknown.
+            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema can't be followed.
             XAgentError: the engine was closed.
         """
 

@@ -7,6 +7,7 @@ from xagent.inference.engine import GenerationRequest
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
 from xagent.model.generation_batch import Sampling
+from xagent.model.json_grammar import JsonGrammars
 from xagent.model.scheduler import Scheduler, Ticket
 
 
@@ -22,15 +23,18 @@ class LocalEngine:
     def __init__(self, scheduler: Scheduler, prompts: PromptBuilder, adapters: tuple[str, ...] = ()) -> None:
         self.scheduler, self.prompts, self.adapters = scheduler, prompts, adapters
         self.context = scheduler.context
+        self._grammars = JsonGrammars(prompts.tokenizer, prompts.stop_ids)
 
     def submit(self, request: GenerationRequest) -> LocalReplyStream:
         """Begin a reply.
 
         Raises:
-            ConfigError: the prompt fills the context, or the adapter is unknown.
+            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema can't be followed (which takes
+                llguidance, extra ``[json]``).
             EngineError: the engine was closed.
         """
         check_request(request, self.context, self.adapters)
+        constraint = None if request.json_schema is None else self._grammars.constraint(request.json_schema)
         stream = LocalReplyStream(request, self.prompts)
         stream.scheduler = self.scheduler
         try:
@@ -42,6 +46,7 @@ class LocalEngine:
                 Sampling(request.temperature, request.top_p, request.seed),
                 request.logprobs,
                 request.adapter,
+                constraint,
             )
         except RuntimeError as error:
             raise EngineError("the engine was closed; load the model again") from error

@@ -138,6 +138,9 @@ class VllmEngine:
         }
         if request.logprobs is not None:
             body |= {"logprobs": request.logprobs, "return_tokens_as_token_ids": True}
+        if request.json_schema is not None:
+            schema = {"name": "reply", "schema": json.loads(request.json_schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
         return body
 
 

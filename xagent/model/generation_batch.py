@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
@@ -59,6 +59,23 @@ class Chosen:
     top: tuple[tuple[int, float], ...] = ()
 
 
+class Constraint(Protocol):
+    """Says which tokens may come next in one row. Called in the thread that runs the model."""
+
+    def allowed(self, size: int) -> torch.Tensor:
+        """Give a mask of the vocabulary's ``size`` tokens, on the CPU."""
+
+    def take(self, token: int) -> None:
+        """Hear which token came, a stop token too."""
+
+    def check(self) -> None:
+        """Check that the row can be gone on with.
+
+        Raises:
+            XAgentError: it can't.
+        """
+
+
 @dataclass(eq=False)
 class Row:
     """One prompt on its way.
@@ -68,6 +85,7 @@ class Row:
         stop_ids: tokens that end it.
         stream: its own random stream, see :meth:`Sampling.stream`.
         logprobs: how many likeliest tokens are told for each; None tells no log-probabilities.
+        constraint: which tokens may be chosen, None: any.
         new: the tokens that it got, without the stop token.
         finished: it ended with a stop token.
         last: what was chosen last, the stop token too.
@@ -79,6 +97,7 @@ class Row:
     sampling: Sampling = Sampling()
     stream: torch.Generator | None = None
     logprobs: int | None = None
+    constraint: Constraint | None = None
     new: list[int] = field(default_factory=list)
     finished: bool = False
     last: Chosen | None = None
@@ -101,6 +120,8 @@ class Row:
     def take(self, chosen: Chosen) -> None:
         """Add a token, or end."""
         self.last = chosen
+        if self.constraint is not None:
+            self.constraint.take(chosen.token)
         if chosen.token in self.stop_ids:
             self.finished = True
         else:
@@ -205,15 +226,29 @@ class Batch(Generic[RowT]):
 
 
 def choose(logits_BV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
-    """Choose each row's next token in its own way."""
-    tokens = logits_BV.argmax(-1).tolist()
+    """Choose each row's next token in its own way, of those that its constraint allows.
+
+    What log-probabilities are told of are the model's own, whatever is allowed.
+    """
+    allowed_BV = _only_allowed(logits_BV, rows)
+    tokens = allowed_BV.argmax(-1).tolist()
     for index, row in enumerate(rows):
         if row.stream is not None:
-            tokens[index] = _draw(logits_BV[index], row.sampling, row.stream)
+            tokens[index] = _draw(allowed_BV[index], row.sampling, row.stream)
     return [
         Chosen(token) if row.logprobs is None else _with_logprobs(token, logits_V, row.logprobs)
         for token, logits_V, row in zip(tokens, logits_BV, rows, strict=True)
     ]
+
+
+def _only_allowed(logits_BV: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    if all(row.constraint is None for row in rows):
+        return logits_BV
+    logits_BV = logits_BV.clone()
+    for logits_V, row in zip(logits_BV, rows, strict=True):
+        if row.constraint is not None:
+            logits_V.masked_fill_(~row.constraint.allowed(len(logits_V)).to(logits_V.device), -torch.inf)
+    return logits_BV
 
 
 def _draw(logits_V: torch.Tensor, sampling: Sampling, stream: torch.Generator) -> int:

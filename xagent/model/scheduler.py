@@ -16,7 +16,17 @@ from typing import Any, Literal, Protocol
 import torch
 
 from xagent.model.adapters import Adapters
-from xagent.model.generation_batch import Batch, Chosen, Reading, Row, Sampling, batch_size_of, context_of, generating
+from xagent.model.generation_batch import (
+    Batch,
+    Chosen,
+    Constraint,
+    Reading,
+    Row,
+    Sampling,
+    batch_size_of,
+    context_of,
+    generating,
+)
 from xagent.model.generation_cache import Memory, can_batch, row_of
 
 EndReason = Literal["stop", "length", "cancelled"]
@@ -119,6 +129,7 @@ class Scheduler:
         sampling: Sampling | None = None,
         logprobs: int | None = None,
         adapter: str | None = None,
+        constraint: Constraint | None = None,
     ) -> Ticket:
         """Ask for the continuation of a prompt; the listener hears of it.
 
@@ -128,6 +139,7 @@ class Scheduler:
             stop_ids: tokens that end it. sampling: how they are chosen, greedy where None.
             logprobs: of how many likeliest tokens each time, None tells none.
             adapter: one of the adapters' names; None is the model as it was loaded.
+            constraint: says which tokens may be chosen, for this request alone.
 
         Raises:
             RuntimeError: the scheduler was closed.
@@ -135,7 +147,8 @@ class Scheduler:
         sampling = sampling or Sampling()
         limit = max_new_tokens if self.context is None else min(max_new_tokens, self.context - len(prompt))
         assert len(prompt) > 0 < limit, "an empty prompt, or one that fills the context"
-        ticket = Ticket(list(prompt), limit, stop_ids, sampling, sampling.stream(), logprobs, listener=listener, adapter=adapter)
+        stream = sampling.stream()
+        ticket = Ticket(list(prompt), limit, stop_ids, sampling, stream, logprobs, constraint, listener=listener, adapter=adapter)
         with self._changed:
             if self._closed:
                 raise RuntimeError("the scheduler was closed")
@@ -277,6 +290,8 @@ class Scheduler:
     def _goes_on(self, ticket: Ticket) -> bool:
         """Tell a request's listener of its new token, and of its end where this is it."""
         try:
+            if ticket.constraint is not None:
+                ticket.constraint.check()
             if not ticket.finished and ticket.last is not None:
                 ticket.told_to_stop = ticket.listener.on_token(ticket.last)
         except Exception as fault:

@@ -11,6 +11,7 @@ from xagent.chat.stream import Arguments, CallBegins, Event, Words
 from xagent.inference.engine import Delta, Reply, TokenLogprob
 from xagent.serving.completion import Completion
 from xagent.serving.errors import ApiError
+from xagent.serving.formats import read_format
 from xagent.serving.parameters import ChatParameters
 from xagent.serving.prompt import ChatPrompt, chat_prompt
 from xagent.serving.replies import generation_requests, kept_stop_word
@@ -111,12 +112,14 @@ class ChatCompletion(Completion):
             ApiError: the request can't be answered.
         """
         parameters = self.parameters
-        check_format(parameters)
+        if parameters.top_logprobs is not None and not parameters.logprobs:
+            raise ApiError(400, "'top_logprobs' needs 'logprobs': true", "top_logprobs")
+        schema = read_format(parameters)
         self.service.adapter_of(parameters.model)
         prompt = await asyncio.to_thread(chat_prompt, self.service.engine.prompts, parameters)
         most = parameters.max_completion_tokens or parameters.max_tokens
         logprobs = (parameters.top_logprobs or 0) if parameters.logprobs else None
-        requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs)
+        requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs, schema)
         self._choices = [Choice(self.service, index, prompt, parameters.logprobs) for index in range(len(requests))]
         await self._submit(requests, prompt.lead)
 
@@ -135,22 +138,6 @@ class ChatCompletion(Completion):
                 yield chunk
             if choice.reader.is_over and not was_over:
                 self._replies.cancel(index)
-
-
-def check_format(parameters: ChatParameters) -> None:
-    """Refuse what would need constrained decoding.
-
-    Raises:
-        ApiError: ``response_format`` is not plain text, or ``top_logprobs`` stands without ``logprobs``.
-    """
-    kind = (parameters.response_format or {"type": "text"}).get("type")
-    if kind != "text":
-        message = f"response_format {kind!r} is not had: the engine does not constrain what the model writes"
-        raise ApiError(
-            400, f"{message}; offer a tool with that schema, or ask for JSON in words", "response_format", "unsupported"
-        )
-    if parameters.top_logprobs is not None and not parameters.logprobs:
-        raise ApiError(400, "'top_logprobs' needs 'logprobs': true", "top_logprobs")
 
 
 def _call(identity: str, name: str, arguments: str) -> dict[str, Any]:

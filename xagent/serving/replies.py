@@ -45,7 +45,8 @@ class Replies:
             try:
                 stream = await asyncio.to_thread(self._submit, request, lead)
             except ConfigError as error:
-                raise ApiError(400, str(error)) from error
+                param = None if request.json_schema is None else "response_format"
+                raise ApiError(400, str(error), param) from error
             except XAgentError as error:
                 raise ApiError(
                     503, f"the engine takes no requests: {error}", code="engine_unavailable", retry_after=10
@@ -118,7 +119,12 @@ class Replies:
 
 
 def generation_requests(
-    service: Service, parameters: Parameters, prompts: Sequence[tuple[int, ...]], most: int | None, logprobs: int | None
+    service: Service,
+    parameters: Parameters,
+    prompts: Sequence[tuple[int, ...]],
+    most: int | None,
+    logprobs: int | None,
+    schema: str | None = None,
 ) -> list[GenerationRequest]:
     """Give what the engine is asked: ``n`` replies to each prompt, each with a seed of its own.
 
@@ -128,6 +134,7 @@ def generation_requests(
         prompts: token ids.
         most: how many tokens a reply may have, None: what the settings say.
         logprobs: see :class:`GenerationRequest`.
+        schema: its ``json_schema``.
 
     Raises:
         ApiError: the model is unknown, a prompt fills its context, or a value is out of range.
@@ -148,7 +155,7 @@ def generation_requests(
         for number in range(parameters.n):
             seed = (first + number) % 2**63
             try:
-                made.append(GenerationRequest(ids, room, temperature, top_p, seed, stop, logprobs, adapter))
+                made.append(GenerationRequest(ids, room, temperature, top_p, seed, stop, logprobs, adapter, schema))
             except ConfigError as error:
                 raise ApiError(400, str(error)) from error
     return made
