@@ -65,6 +65,25 @@ def test_merging_without_a_comparison_imports_neither_peft_nor_bitsandbytes(tmp_
     assert {"peft"} <= imported([*words[:-1], str(tmp_path / "compared")])
 
 
+def test_a_trainings_numbers_are_kept_without_matplotlib(tmp_path: Path) -> None:
+    code = """
+import sys
+from mmengine.visualization import LocalVisBackend, Visualizer
+from xagent.engine.visualizer import NumbersOnly
+
+kept = NumbersOnly.get_instance("run", vis_backends=[dict(type=LocalVisBackend)], save_dir=sys.argv[1])
+kept.add_scalars({"loss": 2.5}, step=3)
+kept.close()
+assert Visualizer.get_current_instance() is kept
+assert "matplotlib" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parents[1])}
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    (line,) = (tmp_path / "vis_data" / "scalars.json").read_text(encoding="utf-8").splitlines()
+    assert json.loads(line) == {"loss": 2.5, "step": 3}
+
+
 @pytest.mark.parametrize("package", ["xagent.config", "xagent.data", "xagent.model"])
 def test_a_package_has_all_the_names_that_it_offers(package: str) -> None:
     module = import_module(package)

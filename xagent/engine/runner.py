@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import LoggerHook
 from mmengine.runner import FlexibleRunner
+from mmengine.visualization import LocalVisBackend, Visualizer
 
 from xagent import __version__
 from xagent.config import write_config
@@ -22,6 +23,7 @@ from xagent.engine.memory import choose_checkpointing
 from xagent.engine.plan import arithmetic, plan_of, refuse_other_plan
 from xagent.engine.sequence_parallel import check_sequence_parallel, loader_for_groups, sequence_parallel_size
 from xagent.engine.strategy import DeepSpeed, DistributedDataParallel, SingleDevice
+from xagent.engine.visualizer import NumbersOnly
 from xagent.errors import CheckpointError, OutputError
 from xagent.model.checkpoint import find_latest_valid, remove_leftovers
 from xagent.startup import ready
@@ -41,6 +43,13 @@ class AgentRunner(FlexibleRunner):
     def get_hooks_info(self) -> str:
         """Name the hooks in the order in which they run."""
         return ", ".join(type(hook).__name__ for hook in self.hooks)
+
+    def build_visualizer(self, visualizer: Visualizer | dict[str, Any] | None = None) -> Visualizer:
+        """Build what keeps the numbers; by default a file under ``vis_data``."""
+        if visualizer is not None:
+            return super().build_visualizer(visualizer)
+        backends = [dict(type=LocalVisBackend)]
+        return NumbersOnly.get_instance(self.experiment_name, vis_backends=backends, save_dir=self.log_dir)
 
     def _log_env(self) -> None:
         """Log versions and devices; the config is written to a file instead of the log."""
@@ -90,8 +99,8 @@ def train(cfg: Config, resume: str | None = None, launcher: str = "none", dry_ru
         return
     if resume != "auto" and resume is not None and not Path(resume).exists():
         raise CheckpointError(f"{resume}: no such checkpoint. --resume auto takes the newest valid one in the work dir")
-    runner = build_runner(cfg, launcher)
     ready()
+    runner = build_runner(cfg, launcher)
     runner._resume = find_resume(Path(runner.work_dir), resume, runner.logger)
     runner.train()
 
