@@ -1,7 +1,7 @@
 """Garbage collection while a command starts.
 
-Importing torch and transformers makes most of a million objects, and all of them stay. Python's collector would look through
-them a thousand times while they come, which is a quarter of the time that a training needs to begin.
+Importing torch and transformers makes most of a million objects, and all of them stay. Python's collector would look through them
+time and again while they come, for a good part of the time that the imports take (docs/scaling.md, "Start-up").
 """
 
 from __future__ import annotations
