@@ -17,7 +17,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler, sampler
 from peft import LoraConfig
 from test_exact_loss import same_training
 from tiny_models import SGD, VALIDATION, held_out_in, llama_config, losses_in, write_data
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, Lfm2Config, Lfm2ForCausalLM, LlamaForCausalLM
 
 from xagent.data import default_collate_fn, process_hf_dataset
 from xagent.engine.hooks.flops import StepFlops
@@ -25,9 +25,10 @@ from xagent.engine.memory import expected_memory, measure_model
 from xagent.engine.plan import plan_of, refuse_other_plan
 from xagent.engine.sequence_parallel import SequenceParallelSampler, check_sequence_parallel, loader_for_groups, own_part
 from xagent.errors import CheckpointError, ConfigError
-from xagent.model import SupervisedFinetune
-from xagent.model.checkpoint import read_trained_state
+from xagent.model import SupervisedFinetune, attention
+from xagent.model.checkpoint import find_checkpoints, read_trained_state
 from xagent.model.loss import trained_positions
+from xagent.model.sequence_parallel import SequenceGroup
 
 DYNAMIC = {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}
 TWO = ("--nproc-per-node", "2")
@@ -58,7 +59,7 @@ def same(one: Path, other: Path) -> None:
     assert losses_in(other) == pytest.approx(losses_in(one), abs=1e-5)
     assert [loss for _, loss in held_out_in(other)] == pytest.approx([loss for _, loss in held_out_in(one)], abs=1e-5)
     assert len(held_out_in(one)) == 2 and counted(other)[1] == counted(one)[1]
-    first, second = (read_trained_state(max(folder.glob("iter_*.pth")))[0] for folder in (one, other))
+    first, second = (read_trained_state(find_checkpoints(folder)[0])[0] for folder in (one, other))
     for name, value in first.items():
         torch.testing.assert_close(second[name], value, atol=1e-5, rtol=0)
 
@@ -259,14 +260,31 @@ def test_models_whose_rows_cannot_be_split(
     check_sequence_parallel(Config(dict(model=dict(llm=llm))))
 
 
-def test_layers_that_never_see_the_whole_row(tiny: Path) -> None:
-    model = SupervisedFinetune(
-        LlamaForCausalLM.from_pretrained(tiny, attn_implementation="eager"),
-        use_activation_checkpointing=False,
-        autocast_dtype="fp32",
-    )
-    batch = own_part(default_collate_fn([{"input_ids": list(range(40, 60)), "labels": list(range(40, 60))}]), group_of(2, 1))
-    with pytest.raises(ConfigError, match="only 0 of the model's 2 layers attend by 'xagent_packed'"):
+def _short_convolutions() -> Lfm2ForCausalLM:
+    """A model of which one layer is a convolution over tokens, and one attends by our function."""
+    sizes = dict(hidden_size=32, intermediate_size=64, num_attention_heads=4, num_key_value_heads=2, vocab_size=300)
+    config = Lfm2Config(**sizes, num_hidden_layers=2, layer_types=["conv", "full_attention"])
+    return Lfm2ForCausalLM._from_config(config, attn_implementation=attention.NAME)
+
+
+@pytest.mark.parametrize(
+    ("make", "count"),
+    [(lambda: LlamaForCausalLM._from_config(llama_config(), attn_implementation="eager"), 0), (_short_convolutions, 1)],
+    ids=["another attention", "convolutions"],
+)
+def test_layers_that_never_see_the_whole_row(make: Callable[[], Any], count: int) -> None:
+    class Alone(SequenceGroup):
+        """A group of one rank, which has nobody to trade with."""
+
+        def __init__(self) -> None:
+            self.size, self.rank, self.gathered = 1, 0, 0
+
+        def _trade(self, parts: torch.Tensor) -> torch.Tensor:
+            return parts
+
+    model = SupervisedFinetune(make(), use_activation_checkpointing=False, autocast_dtype="fp32")
+    batch = own_part(default_collate_fn([{"input_ids": list(range(40, 60)), "labels": list(range(40, 60))}]), Alone())
+    with pytest.raises(ConfigError, match=f"only {count} of the model's 2 layers attend by 'xagent_packed'"):
         model(batch["data"])
 
 
