@@ -133,3 +133,14 @@ def test_streamed_arguments_are_the_same_call(address: str) -> None:
     assert pieces[0].name == "calculate_gpa"
     arguments = "".join(piece.arguments or "" for piece in pieces)
     assert json.loads(arguments) == {"grades": ["A", "A", "B", "C"], "hours": [3, 4, 3, 2]}
+
+
+@pytest.mark.slow
+def test_a_forced_call_is_the_call_that_was_trained(address: str) -> None:
+    with openai.OpenAI(base_url=f"{address}/v1", api_key="0") as api:
+        for choice in ("required", {"type": "function", "function": {"name": "calculate_gpa"}}):
+            request: Any = {"model": MODEL, "messages": [{"role": "user", "content": GPA_QUESTION}], "tools": [GPA_TOOL]}
+            made = api.chat.completions.create(**request, tool_choice=choice).choices[0]
+            [call] = made.message.tool_calls or [None]
+            assert (call.function.name, made.message.content, made.finish_reason) == ("calculate_gpa", None, "tool_calls")
+            assert json.loads(call.function.arguments) == {"grades": ["A", "A", "B", "C"], "hours": [3, 4, 3, 2]}

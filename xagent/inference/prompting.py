@@ -113,11 +113,27 @@ class PromptBuilder:
         turn = Turn("assistant", ((words, 0.0),), markup=tuple(self.protocol.markup(last.content, unfinished=True)))
         return _up_to_mark(self.template.render([*flatten(before, self.protocol), turn]))
 
+    def up_to_token(self, words: str, following: str) -> str:
+        """Give the words up to the last end of a token, in the tokens that they have with ``following`` behind them.
+
+        A prompt that ends there begins what was trained; one that ends inside such a token is followed by tokens that never stood
+        there. All of the words where they are all one token, or part of one.
+        """
+        whole = self._ids(words + following)
+        for end in range(len(words), 0, -1):
+            ids = self._ids(words[:end])
+            if whole[: len(ids)] == ids:
+                return words[:end]
+        return words
+
     def text(self, ids: list[int]) -> str:
         """Give the text of a reply, special tokens left out but for those that the protocol writes calls with."""
         left_out = self._left_out
         kept = [token for token in ids if token not in left_out]
         return str(self.tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def _ids(self, words: str) -> list[int]:
+        return list(self.tokenizer(words, add_special_tokens=False).input_ids)
 
     def _special_ids(self) -> set[int]:
         added = self.tokenizer.added_tokens_decoder.items()

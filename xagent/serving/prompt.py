@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -78,11 +78,11 @@ def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
     if choice.mode == "required" and prompts.protocol.after_thought:
         lead = _lead_to_call(prompts, conversation, choice.name)
     elif choice.mode == "required":
-        opening = call_opening(prompts.protocol, choice.name)
+        opening = call_opening(prompts, tools, choice.name)
     elif continues:
         opening = line_end_behind_observation(conversation.messages[-1].content)
     elif not offered and _speaks(conversation):
-        opening = answer_opening(prompts.protocol)
+        opening = answer_opening(prompts, whole=(request.response_format or {}).get("type", "text") != "text")
     ids = _prompt_ids(prompts, conversation, opening, continues)
     plain = not offered and (continues or not opening)
     one = choice.name is not None or not request.parallel_tool_calls
@@ -119,12 +119,39 @@ def _named(choice: Mapping[str, Any]) -> str | None:
     return name if choice.get("type") == "function" and isinstance(name, str) else None
 
 
-def call_opening(protocol: Protocol, name: str | None = None) -> str:
-    """Give how a reply begins that calls a tool: up to its name, or to the first bracket of the arguments of tool ``name``."""
-    written = protocol.write_reply(Message("assistant", tool_calls=(ToolCall(name or _NAME),)))
-    if name is None:
-        return written[: written.index(_NAME)].rstrip('" ')
-    return written[: written.rindex("{}") + 1]
+def call_opening(prompts: PromptBuilder, tools: Sequence[ToolSpec], name: str | None = None) -> str:
+    """Give how a reply begins that calls a tool: up to its name, or to the first bracket of the arguments of tool ``name``.
+
+    It ends where a token ends in the calls of all these tools: the rest is left to the model, but never a part of the name.
+    """
+    written = _written_call(prompts.protocol, name or _NAME, {})
+    opening = written[: written.index(_NAME)].rstrip('" ') if name is None else written[: written.rindex("{}") + 1]
+    calls = [_written_call(prompts.protocol, tool.name, _some_arguments(tool)) for tool in tools if name in (None, tool.name)]
+    cuts = [prompts.up_to_token(opening, call.removeprefix(opening)) for call in calls if call.startswith(opening)]
+    shortest = min(cuts, key=len, default=opening)
+    return shortest if name is None or name in shortest else opening
+
+
+def answer_opening(prompts: PromptBuilder, whole: bool = False) -> str:
+    """Give how a reply begins that calls nothing; empty where that is plain text.
+
+    It ends where a token ends, or is ``whole`` where a grammar leaves none of it to the model.
+    """
+    written = prompts.protocol.write_reply(Message("assistant", _TEXT))
+    opening = written[: written.index(_TEXT)].rstrip()
+    if whole or not opening:
+        return opening
+    return prompts.up_to_token(opening, written.removeprefix(opening).replace(_TEXT, "A"))
+
+
+def _written_call(protocol: Protocol, name: str, arguments: Mapping[str, Any]) -> str:
+    return protocol.write_reply(Message("assistant", tool_calls=(ToolCall(name, dict(arguments)),)))
+
+
+def _some_arguments(tool: ToolSpec) -> dict[str, Any]:
+    """Give arguments that begin as a call's do."""
+    properties = tool.parameters.get("properties")
+    return dict.fromkeys(list(properties)[:1], "") if isinstance(properties, Mapping) else {}
 
 
 def _lead_to_call(prompts: PromptBuilder, conversation: Conversation, name: str | None) -> Lead:
@@ -133,13 +160,7 @@ def _lead_to_call(prompts: PromptBuilder, conversation: Conversation, name: str 
     def prompt_ids(begun: str) -> list[int]:
         return prompts.prompt_ids(_begun(conversation, begun), continue_last=True)
 
-    return Lead(prompts.protocol.after_thought, call_opening(prompts.protocol, name), prompt_ids)
-
-
-def answer_opening(protocol: Protocol) -> str:
-    """Give how a reply begins that calls nothing; empty where that is plain text."""
-    written = protocol.write_reply(Message("assistant", _TEXT))
-    return written[: written.index(_TEXT)].rstrip()
+    return Lead(prompts.protocol.after_thought, call_opening(prompts, conversation.tools, name), prompt_ids)
 
 
 def line_end_behind_observation(words: str) -> str:
