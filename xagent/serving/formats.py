@@ -36,7 +36,10 @@ def read_format(parameters: ChatParameters) -> str | None:
         raise ApiError(400, message, _PARAM, "unsupported")
     if parameters.messages[-1].get("role") == "assistant":
         raise ApiError(400, "the last message is the assistant's and is continued; a response_format is of whole replies", _PARAM)
-    return json.dumps(schema)
+    try:
+        return json.dumps(schema)
+    except RecursionError:
+        raise ApiError(400, "the schema is nested too deeply", f"{_PARAM}.json_schema") from None
 
 
 def _schema(described: Any) -> Mapping[str, Any]:
