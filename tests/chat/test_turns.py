@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from xagent.chat.message import Conversation, Message, ToolCall
 from xagent.chat.reply import Reply
@@ -178,3 +180,30 @@ def test_faults_are_shown_together() -> None:
     ]
     with pytest.raises(ConfigError, match="train_on_roles: expected a list of roles .*, got 'user'"):
         read_supervision({"train_on_roles": "user"})
+
+
+MARKS = (
+    *(
+        "Action: f\n",
+        "Action Input: {'q': 1}\n",
+        "Observation: w\n",
+        "OBSERVATION：w",
+        " Response : w\n",
+        "✿FUNCTION✿: f\n",
+        "✿RESULT✿: w\n",
+    ),
+    *(
+        "<tool_call>",
+        "</tool_call>",
+        "<tool_response>w</tool_response>\n",
+        "<|im_start|>environment w",
+        "<|im_start|>assistant\n",
+    ),
+    *("<|start_header_id|>ipython<|end_header_id|>w", "Thought: t\n", "\n", "words ", "Tool", "✿ARGS✿: {}\n"),
+)
+
+
+@given(st.lists(st.sampled_from(MARKS), max_size=8).map("".join))
+def test_replies_without_a_word_of_the_world_hold_no_observation(text: str) -> None:
+    reply = Reply(text)
+    assert reply.observations == [part for part in reply.parts if part.kind == "observation"]

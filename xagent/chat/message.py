@@ -117,7 +117,7 @@ class Conversation:
                 raise DataError(f"{self.source}: {fault}")
         spoken = False
         for index, message in enumerate(self.messages):
-            for fault in _message_faults(message, spoken):
+            for fault in () if _is_plain(message) else _message_faults(message, spoken):
                 raise DataError(f"{self.source}: message {index} (role {message.role!r}): {fault}")
             spoken = spoken or message.role == "assistant"
         return self
@@ -125,6 +125,21 @@ class Conversation:
     def with_source(self, source: Source) -> Conversation:
         """Give a copy that names another place of origin."""
         return replace(self, source=source)
+
+
+def _is_plain(message: Message) -> bool:
+    """Say whether a message is nothing but sound text of a role that may stand anywhere: it has no faults."""
+    return (
+        message.role in ("assistant", "user", "system")
+        and type(message.content) is str
+        and message.reasoning is None
+        and message.tool_call_id is None
+        and message.name is None
+        and message.loss is None
+        and not message.tool_calls
+        and type(message.weight) is float
+        and 0 <= message.weight < math.inf
+    )
 
 
 def _message_faults(message: Message, spoken: bool) -> Iterator[str]:

@@ -65,6 +65,9 @@ class Reply:
     @property
     def observations(self) -> list[Part]:
         """The observations; one reaches from its mark, behind a call, to what the model writes next."""
+        # Most replies hold none, which is told without reading their calls.
+        if not any(mark in self.text for mark in _WORLD_MARKS):
+            return []
         return [part for part in self.parts if part.kind == "observation"]
 
 
@@ -83,6 +86,8 @@ _MARK = re.compile(
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_WORLD_MARKS = ("Observation", "OBSERVATION", "Response", "✿RESULT✿", "<tool_response>", "environment", "ipython")
+"""One of these is in each mark of ``_MARK`` that begins an observation."""
 _MODEL_FIELD = re.compile(rf"{_ACTION}|{_INPUT}|{_MODEL}", re.MULTILINE)
 _HINT = re.compile(r"Action|ACTION|Tool|Arguments|✿|<tool_call>|<\||[\"'](?:parameters|arguments)[\"']")
 _ENDS = {"<tool_call>": "</tool_call>", "<|action_start|>": "<|action_end|>"}

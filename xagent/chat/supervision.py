@@ -52,7 +52,8 @@ class Supervision:
         """Cut an assistant's text into pieces of one weight; ``query`` is what the user said directly before it."""
         if not text or not weight:
             return ((text, weight),) if text else ()
-        return multiply(text, weight, self._spans(Reply(text, query)))
+        spans = list(self._spans(Reply(text, query)))
+        return multiply(text, weight, spans) if spans else ((text, weight),)
 
     def _first_learned(self, messages: Sequence[Message]) -> int:
         if self.train_on_turns == "all":

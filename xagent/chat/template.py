@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from typing import Any, Literal
 from typing import Protocol as PyProtocol
 
@@ -127,8 +128,9 @@ def _kind(is_markup: bool) -> Kind:
     return "template" if is_markup else "content"
 
 
-def _template(text: str, turn: int, weight: float = 0.0) -> Iterable[Segment]:
-    return [Segment(text, "template", weight, turn)] if text else []
+@lru_cache(maxsize=4096)  # the same few texts frame each turn of millions of conversations
+def _template(text: str, turn: int, weight: float = 0.0) -> tuple[Segment, ...]:
+    return (Segment(text, "template", weight, turn),) if text else ()
 
 
 class _Templates(dict[str, ChatTemplate]):

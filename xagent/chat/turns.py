@@ -60,7 +60,7 @@ def flatten(
     spoken = get_protocol(protocol)
     turns: list[Turn] = []
     messages = [
-        replace(message, weight=weight)
+        message if message.weight == weight else replace(message, weight=weight)
         for message, weight in zip(conversation.messages, supervision.weights_of(conversation.messages), strict=True)
     ]
     if conversation.tools:
@@ -87,7 +87,7 @@ def without_speakers(turns: Sequence[Turn]) -> list[Turn]:
             before = plain[-1]
             plain[-1] = replace(before, pieces=(*before.pieces, ("\n\n", 0.0), *turn.pieces))
         else:
-            plain.append(replace(turn, speaker=None))
+            plain.append(turn if turn.speaker is None else replace(turn, speaker=None))
     return plain
 
 

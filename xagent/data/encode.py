@@ -5,15 +5,19 @@ generation meets is an exact prefix of what was trained, and (2) no data can tur
 that frames turns (``frame_tokens.py``). Within a run the text is tokenised once and weights go from characters to tokens through
 the tokenizer's offsets.
 
+Millions of conversations pass through here, so what needs no work gets none: a run of one weight and turn is tokenised without
+offsets, and what only the template writes is cut and tokenised once for each tokenizer.
+
 Shape suffix: T tokens.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from xagent.chat.template import Segment
@@ -28,6 +32,11 @@ IGNORE_INDEX = -100
 """The label of a position that is not learned (PyTorch's and Hugging Face's convention)."""
 
 Offsets = Sequence[tuple[int, int]]
+_Part = tuple[Sequence[int], float, int]
+"""Ids that share a weight and a turn: (ids, weight, turn); never empty."""
+
+_REMEMBERED = 1024
+"""So many texts of templates are remembered for each tokenizer; a template has a dozen."""
 
 
 @dataclass
@@ -50,7 +59,8 @@ class Example:
     @property
     def trained_tokens(self) -> int:
         """How many tokens are learned; the first token of a sample can't be predicted and never counts."""
-        return sum(1 for weight in self.loss_weights[1:] if weight)
+        weights = self.loss_weights
+        return len(weights) - weights.count(0.0) - bool(weights and weights[0])
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -67,19 +77,32 @@ class _Habits:
 
     Attributes:
         special: finds the tokens in a text that only a template may write; None where there are none.
-        swallowing: special tokens that take the white space behind them along.
         marks_start: a text's beginning is tokenised unlike the same words further on (SentencePiece puts a space before it).
         marks_after_special: the same behind a special token.
-        special_ids: the id of each such token.
         guarded: the tokenizer to read data with that spells some of them.
+        cut: cuts a template's text at these tokens.
+        template_ids: gives the ids of a run that only a template wrote: (what is behind it, text) -> ids.
     """
 
     special: re.Pattern[str] | None
-    special_ids: Mapping[str, int]
-    swallowing: frozenset[str]
     marks_start: bool
     marks_after_special: bool
     guarded: Tokenizer
+    cut: Callable[[str], _Cut]
+    template_ids: Callable[[str, str], list[int]]
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """A template's text, cut at special tokens.
+
+    Attributes:
+        tokens: of each token the text before it, its id, and whether it takes the white space behind it along.
+        rest: the text behind the last one.
+    """
+
+    tokens: tuple[tuple[str, int, bool], ...]
+    rest: str
 
 
 @lru_cache(maxsize=8)
@@ -90,15 +113,32 @@ def _habits(tokenizer: PreTrainedTokenizerBase) -> _Habits:
     added = frame_tokens(tokenizer)
     tokens = {str(token) for token in added} | set(tokenizer.all_special_tokens)
     ordered = sorted((token for token in tokens if token), key=len, reverse=True)
+    special = re.compile("|".join(re.escape(token) for token in ordered)) if ordered else None
+    ids = {token: int(tokenizer.convert_tokens_to_ids(token)) for token in ordered}
+    swallowing = frozenset(str(token) for token in added if token.rstrip)
     alone = _plain_ids(tokenizer, "a")
     return _Habits(
-        special=re.compile("|".join(re.escape(token) for token in ordered)) if ordered else None,
-        special_ids={token: int(tokenizer.convert_tokens_to_ids(token)) for token in ordered},
-        swallowing=frozenset(str(token) for token in added if token.rstrip),
+        special=special,
         marks_start=_plain_ids(tokenizer, "\na")[-len(alone) :] != alone,
         guarded=guarded(tokenizer, added),
         marks_after_special=bool(ordered) and _plain_ids(tokenizer, f"{ordered[0]}a")[1:] == alone,
+        cut=lru_cache(_REMEMBERED)(partial(_cut, special, ids, swallowing)),
+        template_ids=lru_cache(_REMEMBERED)(partial(_template_ids, tokenizer)),
     )
+
+
+def _cut(special: re.Pattern[str] | None, ids: Mapping[str, int], swallowing: frozenset[str], text: str) -> _Cut:
+    tokens, position = [], 0
+    for match in special.finditer(text) if special else ():
+        tokens.append((text[position : match.start()], ids[match[0]], match[0] in swallowing))
+        position = match.end()
+    return _Cut(tuple(tokens), text[position:])
+
+
+def _template_ids(tokenizer: PreTrainedTokenizerBase, behind: str, text: str) -> list[int]:
+    run = _Run(behind, text, [(len(text), 0.0, 0)], [])
+    _tokenise([run], tokenizer)
+    return [token for ids, _, _ in run.parts for token in ids]
 
 
 def _plain_ids(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -116,59 +156,97 @@ def bos_ids(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
 
 @dataclass(slots=True)
 class _Run:
-    """Text that is tokenised in one go, or one special token.
+    """Text that is tokenised in one go.
 
     Attributes:
-        spans: (end of the span in characters, weight, turn).
         behind: what stands before it: nothing, a special token, or text.
-        parts: (ids, weight, turn), once tokenised.
+        spans: (end of the span in characters, weight, turn); neighbours differ in weight or turn.
+        parts: filled in by :func:`_tokenise`.
     """
 
-    behind: str = "nothing"
-    text: str = ""
-    spans: list[tuple[int, float, int]] = field(default_factory=list)
-    parts: list[tuple[list[int], float, int]] = field(default_factory=list)
+    behind: str
+    text: str
+    spans: list[tuple[int, float, int]]
+    parts: list[_Part]
 
-    def add(self, text: str, segment: Segment) -> None:
+
+class _Cutter:
+    """Cuts a conversation's segments into runs of text and single special tokens.
+
+    Attributes:
+        pieces: the parts of each run, in order; those of a run that is still to be tokenised are empty.
+        runs: these runs.
+    """
+
+    def __init__(self, habits: _Habits, eos: int | None, runs: list[_Run]) -> None:
+        self.habits, self.eos = habits, eos
+        self.runs = runs
+        self.pieces: list[list[_Part]] = []
+        self._begin("nothing")
+        self.swallow = False
+        """The last special token takes along the white space that follows."""
+
+    def cut(self, segments: Iterable[Segment]) -> list[list[_Part]]:
+        """Give the pieces of a conversation."""
+        for segment in segments:
+            if segment.starts_reply and self.text:
+                self._end("text")
+            if segment.kind == "eos":
+                assert self.eos is not None
+                self._special(self.eos, segment)
+            elif segment.kind == "content":
+                if segment.text:
+                    self._add(segment.text, segment)
+                    self.is_template = self.swallow = False
+            else:
+                self._template(segment)
+        self._end("nothing")
+        return self.pieces
+
+    def _template(self, segment: Segment) -> None:
+        cut = self.habits.cut(segment.text)
+        for before, token, swallows in cut.tokens:
+            self._template_text(before, segment)
+            self._special(token, segment)
+            self.swallow = swallows
+        self._template_text(cut.rest, segment)
+
+    def _template_text(self, text: str, segment: Segment) -> None:
+        if self.swallow:
+            text = text.lstrip()
         if text:
-            self.text += text
-            self.spans.append((len(self.text), segment.weight, segment.turn))
+            self._add(text, segment)
+            self.swallow = False
 
+    def _special(self, token: int, segment: Segment) -> None:
+        self._end("special")
+        self.pieces.append([([token], segment.weight, segment.turn)])
 
-def _special_run(token: int, segment: Segment) -> _Run:
-    return _Run(parts=[([token], segment.weight, segment.turn)])
+    def _add(self, text: str, segment: Segment) -> None:
+        self.text += text
+        weight, turn = segment.weight, segment.turn
+        if self.spans and self.spans[-1][1] == weight and self.spans[-1][2] == turn:
+            self.spans.pop()
+        self.spans.append((len(self.text), weight, turn))
 
+    def _begin(self, behind: str) -> None:
+        self.behind, self.text, self.is_template = behind, "", True
+        self.spans: list[tuple[int, float, int]] = []
 
-def _runs(segments: Iterable[Segment], tokenizer: PreTrainedTokenizerBase) -> Iterator[_Run]:
-    """Cut segments into runs of text and single special tokens."""
-    habits = _habits(tokenizer)
-    run, swallow = _Run(), False
-    for segment in segments:
-        if segment.starts_reply and run.text:
-            yield run
-            run = _Run("text")
-        if segment.kind == "eos":
-            yield run
-            yield _special_run(int(tokenizer.eos_token_id), segment)
-            run = _Run("special")
-        elif segment.kind == "content" or habits.special is None:
-            run.add(segment.text, segment)
-            swallow = swallow and not segment.text
+    def _end(self, following_behind: str) -> None:
+        """End the run; the next one stands behind what is named."""
+        if not self.text:
+            self.behind = following_behind
+            return
+        if self.is_template and len(self.spans) == 1:
+            _, weight, turn = self.spans[0]
+            ids = self.habits.template_ids(self.behind, self.text)
+            self.pieces.append([(ids, weight, turn)] if ids else [])
         else:
-            position = 0
-            for match in habits.special.finditer(segment.text):
-                run.add(_swallowed(segment.text[position : match.start()], swallow), segment)
-                yield run
-                yield _special_run(habits.special_ids[match[0]], segment)
-                run, position, swallow = _Run("special"), match.end(), match[0] in habits.swallowing
-            rest = _swallowed(segment.text[position:], swallow)
-            run.add(rest, segment)
-            swallow = swallow and not rest
-    yield run
-
-
-def _swallowed(text: str, swallow: bool) -> str:
-    return text.lstrip() if swallow else text
+            run = _Run(self.behind, self.text, self.spans, [])
+            self.runs.append(run)
+            self.pieces.append(run.parts)
+        self._begin(following_behind)
 
 
 def encode(segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase) -> Example:
@@ -188,29 +266,30 @@ def encode_batch(batch: Sequence[Sequence[Segment]], tokenizer: PreTrainedTokeni
     Raises:
         DataError: as :func:`encode`.
     """
-    if any(segment.kind == "eos" for segments in batch for segment in segments) and tokenizer.eos_token_id is None:
+    if tokenizer.eos_token_id is None and any(segment.kind == "eos" for segments in batch for segment in segments):
         raise DataError("this chat template ends replies with the tokenizer's EOS token, and the tokenizer has none")
-    runs = [[run for run in _runs(segments, tokenizer) if run.text or run.parts] for segments in batch]
-    _tokenise([run for conversation in runs for run in conversation if run.text], tokenizer)
-    return [_assemble(conversation, bos_ids(tokenizer)) for conversation in runs]
+    habits, runs = _habits(tokenizer), list[_Run]()
+    conversations = [_Cutter(habits, tokenizer.eos_token_id, runs).cut(segments) for segments in batch]
+    _tokenise(runs, tokenizer)
+    return [_assemble(pieces, bos_ids(tokenizer)) for pieces in conversations]
 
 
-def _assemble(runs: list[_Run], bos: tuple[int, ...]) -> Example:
-    parts = [part for run in runs for part in run.parts]
-    example = Example()
-    if bos and not (parts and parts[0][0][:1] == [bos[0]]):
-        example.input_ids += bos
-        example.loss_weights += [0.0] * len(bos)
+def _assemble(pieces: list[list[_Part]], bos: tuple[int, ...]) -> Example:
+    first = next((ids[0] for parts in pieces for ids, _, _ in parts), None)
+    input_ids = list(bos) if bos and first != bos[0] else []
+    loss_weights = [0.0] * len(input_ids)
+    turn_ends: list[int] = []
     turn = -1
-    for ids, weight, its_turn in parts:
-        if its_turn != turn and turn >= 0:
-            example.turn_ends.append(len(example))
-        turn = its_turn
-        example.input_ids += ids
-        example.loss_weights += [weight] * len(ids)
-    if parts:
-        example.turn_ends.append(len(example))
-    return example
+    for parts in pieces:
+        for ids, weight, its_turn in parts:
+            if its_turn != turn and turn >= 0:
+                turn_ends.append(len(input_ids))
+            turn = its_turn
+            input_ids += ids
+            loss_weights += [weight] * len(ids)
+    if first is not None:
+        turn_ends.append(len(input_ids))
+    return Example(input_ids, loss_weights, turn_ends)
 
 
 _ANCHORS = ("\n", "a", "。")
@@ -220,13 +299,16 @@ _ANCHORS = ("\n", "a", "。")
 def _tokenise(runs: list[_Run], tokenizer: PreTrainedTokenizerBase) -> None:
     """Fill in each run's parts; runs whose data spells a special token are read with special tokens off."""
     habits = _habits(tokenizer)
+    spells = [bool(habits.special and habits.special.search(run.text)) for run in runs]
     for split in (False, True):
-        chosen = [run for run in runs if bool(habits.special and habits.special.search(run.text)) is split]
+        chosen = [run for run, its in zip(runs, spells, strict=True) if its is split]
         anchored = [run for run in chosen if _needs_anchor(run, habits)]
-        free = [run for run in chosen if not _needs_anchor(run, habits)]
+        free = [run for run in chosen if not _needs_anchor(run, habits)] if anchored else chosen
         for anchor in _ANCHORS:
             anchored = _read(anchored, tokenizer, split, anchor)
-        _read(free + anchored, tokenizer, split)
+        free += anchored
+        _read_whole([run for run in free if len(run.spans) == 1], tokenizer, split)
+        _read([run for run in free if len(run.spans) > 1], tokenizer, split)
 
 
 def _needs_anchor(run: _Run, habits: _Habits) -> bool:
@@ -235,17 +317,21 @@ def _needs_anchor(run: _Run, habits: _Habits) -> bool:
     return run.behind == "text" or not habits.marks_after_special
 
 
+def _read_whole(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool) -> None:
+    """Tokenise runs of one span: nobody needs to know where in the text a token stands, which is most of the work."""
+    with _backend(tokenizer, split) as backend:
+        encodings = backend.encode_batch_fast([run.text for run in runs], add_special_tokens=False) if runs else []
+    for run, encoding in zip(runs, encodings, strict=True):
+        if ids := encoding.ids:
+            run.parts.append((ids, *run.spans[0][1:]))
+
+
 def _read(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool, anchor: str = "") -> list[_Run]:
     """Tokenise runs behind an anchor; give those whose beginning merged with it."""
     if not runs:
         return []
-    # The tokenizer's own __call__ spends most of its time on lists that nobody reads here.
-    backend = _habits(tokenizer).guarded if split else tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    backend.encode_special_tokens = split
-    encodings = backend.encode_batch([anchor + run.text for run in runs], add_special_tokens=False)
-    backend.encode_special_tokens = tokenizer.split_special_tokens
+    with _backend(tokenizer, split) as backend:
+        encodings = backend.encode_batch([anchor + run.text for run in runs], add_special_tokens=False)
     merged = []
     for run, encoding in zip(runs, encodings, strict=True):
         ids, offsets = encoding.ids, encoding.offsets
@@ -253,13 +339,22 @@ def _read(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool, anc
         if first < len(ids) and offsets[first][0] < len(anchor):
             merged.append(run)
         else:
-            run.parts = list(_weigh(run.spans, ids[first:], offsets[first:], len(anchor)))
+            run.parts += _weigh(run.spans, ids[first:], offsets[first:], len(anchor))
     return merged
 
 
-def _weigh(
-    spans: list[tuple[int, float, int]], ids: list[int], offsets: Offsets, shift: int
-) -> Iterator[tuple[list[int], float, int]]:
+@contextmanager
+def _backend(tokenizer: PreTrainedTokenizerBase, split: bool) -> Iterator[Tokenizer]:
+    """Give what tokenises: the tokenizer's own __call__ spends most of its time on lists that nobody reads here."""
+    backend = _habits(tokenizer).guarded if split else tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = split
+    yield backend
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+
+
+def _weigh(spans: list[tuple[int, float, int]], ids: list[int], offsets: Offsets, shift: int) -> Iterator[_Part]:
     """Cut ids by spans: a token belongs to the span in which its first character lies."""
     place = 0
     for number, (end, weight, turn) in enumerate(spans):

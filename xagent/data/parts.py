@@ -7,6 +7,7 @@ A part is an Arrow stream of the examples that are kept, ``part-00000.arrow``, a
 from __future__ import annotations
 
 import ctypes
+import gc
 import hashlib
 import json
 import multiprocessing
@@ -116,7 +117,8 @@ def encode_in_parts(table: Dataset, encoder: Encoder, num_proc: int, folder: Pat
     done = sum(account.stop - account.start for account in accounts.values())
     if done:
         print(f"xagent: {done:,} of {len(table):,} records were encoded by an earlier run", file=sys.stderr)
-    with tqdm(total=len(table), initial=done, desc="Tokenising", unit=" records", disable=None) as bar:
+    progress = tqdm(total=len(table), initial=done, desc="Tokenising", unit=" records", disable=None)
+    with progress as bar, _others_objects_at_rest():
         for account in _encode(job, left, min(num_proc, len(left))):
             accounts[account.start] = account
             bar.update(account.stop - account.start)
@@ -219,6 +221,19 @@ def _adopt(job: Job, parent: int) -> None:
 def _encode_adopted(start: int, stop: int) -> PartAccount:
     assert _adopted is not None
     return _adopted.encode(start, stop)
+
+
+@contextmanager
+def _others_objects_at_rest() -> Iterator[None]:
+    """Spare the garbage collector all that was there before: looking through libraries and models takes it a third of the time.
+
+    Forked processes then leave that memory untouched, and share it.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 @contextmanager

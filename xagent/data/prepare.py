@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xagent.chat.message import Conversation, Source, printable
+from xagent.chat.message import ROLES, Conversation, Source, printable
 from xagent.chat.supervision import EVERYTHING_SAID, Supervision
 from xagent.chat.template import ChatTemplate, Segment, render
 from xagent.data.encode import Example, encode_batch
@@ -64,8 +65,7 @@ class RowEncoder:
             source = replace(source, id=_id_of(record))
             conversation = self._conversation(record).with_source(source).validate()
             segments = render(conversation, self.template, self.protocol, supervision=self.supervision)
-            for segment in segments:
-                _check_text(segment.text)
+            _check_text("".join([segment.text for segment in segments]))
         except DataError as error:
             fault = str(error) if str(source) in str(error) else f"{source}: {error}"
             return ReadRow(source, [], [0] * len(COUNTED), printable(fault))
@@ -124,13 +124,14 @@ def _check_text(text: str) -> None:
 
 
 def _counts(conversation: Conversation) -> list[int]:
-    roles = Counter(message.role for message in conversation.messages)
-    calls = sum(len(message.tool_calls) for message in conversation.messages)
-    return [*(roles[role] for role in ("system", "user", "assistant", "tool")), calls]
+    roles = [message.role for message in conversation.messages]
+    calls = sum([len(message.tool_calls) for message in conversation.messages])
+    return [*map(roles.count, ROLES), calls]
 
 
 def _emit(outputs: dict[str, list[Any]], example: Example, outcome: str, note: str, counts: list[int]) -> None:
-    ids, weights = np.array(example.input_ids, np.int32), np.array(example.loss_weights, np.float32)
+    # NumPy reads an array of C numbers at once, a list number by number.
+    ids, weights = np.asarray(array("i", example.input_ids)), np.asarray(array("f", example.loss_weights))
     values = (ids, weights, outcome, note, len(example), example.trained_tokens, counts)
     for key, value in zip(_COLUMNS, values, strict=True):
         outputs[key].append(value)

@@ -94,7 +94,8 @@ def read_chat(row: Mapping[str, Any], layout: ChatLayout) -> Conversation:
         DataError: no turns, an unknown role, a turn without content, or calls or tools that can't be read.
     """
     head = _system(row.get(layout.system)) if layout.system else []
-    turns = [message for index, turn in enumerate(_turns(row, layout)) for message in _read_turn(turn, index, layout)]
+    own = dict(layout.own_roles)
+    turns = [message for index, turn in enumerate(_turns(row, layout)) for message in _read_turn(turn, index, layout, own)]
     if head and turns[:1] == head:
         head = []
     return Conversation(tuple(_named(head + turns)), tools_of(row, *layout.tools))
@@ -122,12 +123,20 @@ def _system(value: Any) -> list[Message]:
     raise DataError(f"'system' must be text, got {excerpt(value)}")
 
 
-def _read_turn(turn: Any, index: int, layout: ChatLayout) -> list[Message]:
+_BESIDE_CONTENT = frozenset(
+    ("tool_calls", "function_call", "reasoning_content", "reasoning", "thinking", "tool_call_id", "name", "loss", "weight")
+)
+"""What a turn may have beside its role and content."""
+
+
+def _read_turn(turn: Any, index: int, layout: ChatLayout, own_roles: Mapping[str, Kind]) -> list[Message]:
     if not isinstance(turn, Mapping):
         need = f"{layout.role_tag} and {layout.content_tag}"
         raise DataError(f"message {index} must be an object with {need}, got {type(turn).__name__}")
-    kind = read_role(turn.get(layout.role_tag), index, dict(layout.own_roles))
+    kind = read_role(turn.get(layout.role_tag), index, own_roles)
     content = turn.get(layout.content_tag)
+    if isinstance(content, str) and kind != CALL and _BESIDE_CONTENT.isdisjoint(turn):  # as most turns are
+        return [Message(kind, content)]
     if kind == CALL:
         calls = read_calls(content, index, f"a {turn[layout.role_tag]}")
         if not calls:
@@ -214,6 +223,9 @@ def _weight(turn: Mapping[str, Any], index: int) -> float:
 
 def _named(messages: Sequence[Message]) -> Iterator[Message]:
     """Give results the name of the call whose id they carry."""
+    if all(message.tool_call_id is None for message in messages):
+        yield from messages
+        return
     calls: dict[str, ToolCall] = {}
     for message in messages:
         calls.update({call.id: call for call in message.tool_calls if call.id is not None})

@@ -50,9 +50,8 @@ def read_role(name: object, index: int, own: Mapping[str, Kind] | None = None) -
         DataError: the name is unknown; the message's index is named.
     """
     if isinstance(name, str):
-        if own and name in own:
-            return own[name]
-        if name.lower() in ROLE_ALIASES:
-            return ROLE_ALIASES[name.lower()]
+        kind = (own or {}).get(name) or ROLE_ALIASES.get(name) or ROLE_ALIASES.get(name.lower())
+        if kind is not None:
+            return kind
     known = ", ".join([*(own or ()), *sorted(ROLE_ALIASES)])
     raise DataError(f"message {index} has the unknown role {excerpt(name, 80)}; expected one of {known}")
