@@ -350,8 +350,10 @@ def _backend(tokenizer: PreTrainedTokenizerBase, split: bool) -> Iterator[Tokeni
     backend.no_truncation()
     backend.no_padding()
     backend.encode_special_tokens = split
-    yield backend
-    backend.encode_special_tokens = tokenizer.split_special_tokens
+    try:
+        yield backend
+    finally:
+        backend.encode_special_tokens = tokenizer.split_special_tokens
 
 
 def _weigh(spans: list[tuple[int, float, int]], ids: list[int], offsets: Offsets, shift: int) -> Iterator[_Part]:
