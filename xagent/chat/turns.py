@@ -59,22 +59,19 @@ def flatten(
     """
     spoken = get_protocol(protocol)
     turns: list[Turn] = []
-    messages = [
-        message if message.weight == weight else replace(message, weight=weight)
-        for message, weight in zip(conversation.messages, supervision.weights_of(conversation.messages), strict=True)
-    ]
+    messages = list(zip(conversation.messages, supervision.weights_of(conversation.messages), strict=True))
     if conversation.tools:
-        head = messages.pop(0) if messages and messages[0].role == "system" else Message("system", weight=0.0)
+        head, weight = messages.pop(0) if messages and messages[0][0].role == "system" else (Message("system"), 0.0)
         for speaker, text in spoken.system_turns(conversation.tools, head.content):
-            turns.append(Turn("system", ((text, head.weight),), head.weight, speaker))
+            turns.append(Turn("system", ((text, weight),), weight, speaker))
     before = ""
-    for (is_result, speaker), group in groupby(messages, key=lambda message: _result_of(message, spoken)):
+    for (is_result, speaker), group in groupby(messages, key=lambda pair: _result_of(pair[0], spoken)):
         if is_result:
-            turns.append(_results(list(group), spoken, speaker))
+            turns.append(_results([message for message, _ in group], spoken, speaker))
             before = ""
             continue
-        for message in group:
-            turns.append(_turn(message, spoken, bool(conversation.tools), supervision, before))
+        for message, weight in group:
+            turns.append(_turn(message, weight, spoken, bool(conversation.tools), supervision, before))
             before = message.content if message.role == "user" else ""
     return turns
 
@@ -101,12 +98,12 @@ def _results(messages: Sequence[Message], protocol: Protocol, speaker: str | Non
     return Turn(protocol.result_role, ((protocol.result_separator.join(texts), 0.0),), speaker=speaker)
 
 
-def _turn(message: Message, protocol: Protocol, has_tools: bool, supervision: Supervision, before: str) -> Turn:
+def _turn(message: Message, weight: float, protocol: Protocol, has_tools: bool, supervision: Supervision, before: str) -> Turn:
     """Give the turn of a message that is no result; ``before`` is what the user said directly before it."""
     if message.role != "assistant":
-        return Turn(message.role, ((message.content, message.weight),), message.weight)
+        return Turn(message.role, ((message.content, weight),), weight)
     structured = bool(message.tool_calls) or message.reasoning is not None or has_tools
     text = protocol.render_reply(message) if structured else message.content
-    pieces = supervision.pieces(text, message.weight, before)
+    pieces = supervision.pieces(text, weight, before)
     ends_learned = not pieces or pieces[-1][1] > 0
-    return Turn("assistant", pieces, message.weight if ends_learned else 0.0, markup=tuple(protocol.markup(text)))
+    return Turn("assistant", pieces, weight if ends_learned else 0.0, markup=tuple(protocol.markup(text)))
