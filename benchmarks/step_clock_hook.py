@@ -19,7 +19,7 @@ class StepClock(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Count the micro-batch."""
         data = data_batch["data"]
-        self.record.batch(sum(data["lengths"]), int((data["loss_weights"] > 0).sum()))
+        self.record.batch(data.get("tokens", sum(data["lengths"])), int((data["loss_weights"] > 0).sum()))
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Note the step where a window ends."""
