@@ -111,7 +111,7 @@ class Tool:
             return [python, "-c", code, str(base), str(adapter), str(out)]
         if self.name == "llamafactory":
             given = dict(model_name_or_path=str(base), adapter_name_or_path=str(adapter), template="chatml", export_dir=str(out))
-            file = out.with_suffix(".json")
+            file = out.with_suffix(".yaml")  # JSON is YAML; its reader of .json files fails
             file.write_text(json.dumps({**given, "export_device": "cpu", "finetuning_type": "lora"}))
             return [str(Path(python).with_name("llamafactory-cli")), "export", str(file)]
         swift = [str(Path(python).with_name("swift")), "export", "--model", str(base), "--model_type", "llama"]

@@ -29,7 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from alternatives import LEFT_OUT, TOOLS, Job, Tool, write_xagent_config
+from alternatives import HERE, LEFT_OUT, TOOLS, Job, Tool, write_xagent_config
 from compare_work import MODELS, make_work
 from machine import describe_machine, save_results, table
 
@@ -69,27 +69,30 @@ class Bench:
             "MODELSCOPE_CACHE": str(self.scratch / "modelscope"),
         }
         begin = time.perf_counter()
+        usage = self.scratch / "usage.json"
         with log.open("wb") as file:
             process = subprocess.Popen(
-                words, stdout=file, stderr=subprocess.STDOUT, env=environment, cwd=self.scratch, start_new_session=True
+                [sys.executable, "-S", str(HERE / "peak_of.py"), str(usage), *words],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                cwd=self.scratch,
+                start_new_session=True,
             )
-            status, usage = self._wait(process, begin)
-        figures: Run = {"seconds": time.perf_counter() - begin, "peak_bytes": usage.ru_maxrss * 1024}
+            try:
+                process.wait(self.timeout)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, 9)
+                process.wait()
+        seconds = time.perf_counter() - begin
+        told = json.loads(usage.read_text()) if usage.exists() else {"status": "killed: it took too long", "peak_bytes": None}
+        status = told["status"]
+        figures: Run = {"seconds": seconds, "peak_bytes": told["peak_bytes"]}
         if status != 0:
             text = log.read_text(encoding="utf-8", errors="replace")
             figures["fault"] = f"status {status}: {([line for line in text.splitlines() if line.strip()] or [''])[-1][:300]}"
             (self.cache / f"failed_{tool.name}.log").write_text(text, encoding="utf-8")
         return figures
-
-    def _wait(self, process: subprocess.Popen[bytes], begin: float) -> tuple[int, Any]:
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return process.returncode, usage
-            if time.perf_counter() - begin > self.timeout:
-                os.killpg(process.pid, 9)
-            time.sleep(0.02)
 
     def train(self, tool: Tool, job: dict[str, Any]) -> Run:
         """Train, and read the clock."""
@@ -204,7 +207,7 @@ def measure_encode(bench: Bench, tools: list[Tool], work: dict[str, Path], args:
     counts = {name: sum(1 for _ in work[name].open(encoding="utf-8")) for name in ("few", "many")}
     results: list[Run] = []
     for tool in interleaved(tools, args.rounds):
-        seconds = {}
+        seconds: dict[str, Any] = {}
         for name in counts:
             job = dict(model=work["narrow"], data=work[name], dtype="fp32", packed=False, steps=1)
             run = bench.train(tool, job)
