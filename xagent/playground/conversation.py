@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from xagent.chat.message import Conversation, Message, Source, ToolCall
-from xagent.playground.episode import Episode, Step
+from xagent.playground.episode import Choice, Episode
+from xagent.playground.reading import full_thought
 
 
 def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
@@ -14,19 +15,17 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
     The tools of all episodes are offered from the start; the source's id is the first episode's. A failed call's result is the
     fault's text, like any other result.
     """
-    tools = {tool.name: tool for episode in episodes for tool in episode.tools}
-    messages = []
+    tools = tuple({tool.name: tool for episode in episodes for tool in episode.tools}.values())
+    messages: list[Message] = []
     for episode in episodes:
+
+        def think(thought: str, choice: Choice | None, episode: Episode = episode) -> str:
+            return full_thought(thought, choice, tools, episode.question, episode.language)
+
         messages.append(Message("user", episode.question))
         for step in episode.steps:
-            messages += _turns(step)
-        messages.append(Message("assistant", episode.answer, reasoning=episode.final_thought))
-    return Conversation(tuple(messages), tuple(tools.values()), Source(id=episodes[0].id)).validate()
-
-
-def _turns(step: Step) -> list[Message]:
-    call = ToolCall(step.tool, dict(step.arguments))
-    return [
-        Message("assistant", reasoning=step.thought, tool_calls=(call,)),
-        Message("tool", step.observation, name=step.tool),
-    ]
+            call = ToolCall(step.tool, dict(step.arguments))
+            messages.append(Message("assistant", reasoning=think(step.thought, step.choice), tool_calls=(call,)))
+            messages.append(Message("tool", step.observation, name=step.tool))
+        messages.append(Message("assistant", episode.answer, reasoning=think(episode.final_thought, episode.choice)))
+    return Conversation(tuple(messages), tools, Source(id=episodes[0].id)).validate()

@@ -14,14 +14,28 @@ KINDS: tuple[Kind, ...] = ("single", "chained", "recovered", "no_call", "no_tool
 
 
 @dataclass(frozen=True)
+class Choice:
+    """How a tool is chosen: the list is read up to the one that fits (None: none does); another may be needed after it."""
+
+    right: str | None = None
+    later: str | None = None
+
+
+@dataclass(frozen=True)
 class Step:
-    """One reference call: the thought before it, the call, and what the tool really answered."""
+    """One reference call: the thought before it, the call, and what the tool really answered.
+
+    Attributes:
+        thought: what is thought after a tool is chosen, or instead.
+        choice: how the tool was chosen; None where the thought needs no look at the list.
+    """
 
     thought: str
     tool: str
     arguments: Mapping[str, Any]
     observation: str
     failed: bool = False
+    choice: Choice | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,7 @@ class Episode:
             the missing parameter.
         unseen: the task needs a held-out tool.
         absent: the tools with which a task that no offered tool fits could be solved.
+        choice: how the list is read before the final thought; None where it isn't.
     """
 
     id: str
@@ -52,3 +67,4 @@ class Episode:
     answer_contains: tuple[str, ...] = ()
     unseen: bool = False
     absent: tuple[str, ...] = ()
+    choice: Choice | None = None

@@ -10,8 +10,8 @@ from typing import Any
 from xagent.errors import ConfigError
 from xagent.playground import phrases
 from xagent.playground.chains import Chain, chains
-from xagent.playground.cues import shared_words
-from xagent.playground.episode import KINDS, Episode, Kind, Step
+from xagent.playground.episode import KINDS, Choice, Episode, Kind, Step
+from xagent.playground.reading import known_values
 from xagent.playground.registry import TOOLS, call_tool, held_out_tools, training_tools
 from xagent.playground.small_talk import NAMES, small_talk
 from xagent.playground.tool import LANGUAGES, Language, PlaygroundTool, ToolFault
@@ -87,6 +87,7 @@ class _Task:
     answer_contains: tuple[str, ...]
     needed: tuple[PlaygroundTool, ...] = ()
     forbidden: tuple[PlaygroundTool, ...] = ()
+    choice: Choice | None = None
 
 
 class _Maker:
@@ -119,6 +120,7 @@ class _Maker:
             task.answer_contains,
             self.unseen,
             tuple(tool.name for tool in task.forbidden),
+            task.choice,
         )
 
     def _offer(self, task: _Task) -> list[PlaygroundTool]:
@@ -134,11 +136,10 @@ class _Maker:
     def _say(self, templates: phrases.Phrases, **fields: str) -> str:
         return self.rng.choice(templates[self.language]).format(**fields)
 
-    def _choosing(self, templates: phrases.Phrases, question: str, tool: PlaygroundTool, **fields: str) -> str:
-        """Give the thought that names a tool behind the words that it is known by."""
-        others = (other.description[self.language] for other in TOOLS.values() if other is not tool)
-        cue = shared_words(question, tool.description[self.language], others, self.language)
-        return self._say(templates, tool=tool.name, cue=cue, **fields)
+    def _using(self, templates: phrases.Phrases, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
+        """Give the thought that names a tool and what is known of its parameters."""
+        values = known_values(tool.spec(self.language), arguments, self.language)
+        return self._say(templates, tool=tool.name, values=values)
 
     def _question(self, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
         return self.rng.choice(tool.questions[self.language]).format(**arguments)
@@ -146,8 +147,8 @@ class _Maker:
     def _answer(self, tool: PlaygroundTool, arguments: Mapping[str, Any], result: str) -> str:
         return self.rng.choice(tool.answers[self.language]).format(**arguments, result=result)
 
-    def _step(self, tool: PlaygroundTool, arguments: Mapping[str, Any], thought: str) -> Step:
-        return Step(thought, tool.name, dict(arguments), call_tool(tool.name, arguments))
+    def _step(self, tool: PlaygroundTool, arguments: Mapping[str, Any], thought: str, choice: Choice | None) -> Step:
+        return Step(thought, tool.name, dict(arguments), call_tool(tool.name, arguments), choice=choice)
 
     def _solved(self, question: str, steps: tuple[Step, ...], needed: tuple[PlaygroundTool, ...]) -> _Task:
         result = steps[-1].observation
@@ -158,7 +159,7 @@ class _Maker:
         tool = self.rng.choice(self.tools)
         arguments = tool.sample(self.rng, self.language)
         question = self._question(tool, arguments)
-        step = self._step(tool, arguments, self._choosing(phrases.USE, question, tool))
+        step = self._step(tool, arguments, self._using(phrases.USE, tool, arguments), Choice(tool.name))
         return self._solved(question, (step,), (tool,))
 
     def _chained(self) -> _Task:
@@ -178,8 +179,9 @@ class _Maker:
             chain.parameter: argument_from(result, second.parameters[chain.parameter]["type"]),
         }
         question = self.rng.choice(chain.questions[self.language]).format(**{**following, **arguments})
-        start = self._step(first, arguments, self._choosing(phrases.USE_FIRST, question, first))
-        end = self._step(second, following, self._choosing(phrases.USE_NEXT, question, second, value=result))
+        choice = Choice(first.name, later=second.name)
+        start = self._step(first, arguments, self._using(phrases.USE_FIRST, first, arguments), choice)
+        end = self._step(second, following, self._using(phrases.USE_NEXT, second, following), Choice(second.name))
         return self._solved(question, (start, end), (first, second))
 
     def _recovered(self) -> _Task:
@@ -194,8 +196,9 @@ class _Maker:
         else:
             raise AssertionError(f"no misspelling of a key of {tool.name} can be recovered")
         question = self._question(tool, wrong)
-        failed = Step(self._choosing(phrases.USE, question, tool), tool.name, wrong, fault, failed=True)
-        again = self._step(tool, arguments, self._say(phrases.TRY_AGAIN, value=arguments[tool.key]))
+        thought = self._using(phrases.USE, tool, wrong)
+        failed = Step(thought, tool.name, wrong, fault, failed=True, choice=Choice(tool.name))
+        again = self._step(tool, arguments, self._say(phrases.TRY_AGAIN, value=arguments[tool.key]), None)
         return self._solved(question, (failed, again), (tool,))
 
     def _no_call(self) -> _Task:
@@ -208,15 +211,17 @@ class _Maker:
         question = self._question(tool, tool.sample(self.rng, self.language))
         answer = self._say(phrases.NO_TOOL_ANSWERS)
         marker = phrases.NO_TOOL_MARKER[self.language]
-        return _Task(question, (), self._say(phrases.NO_TOOL), answer, (marker,), forbidden=(tool,))
+        return _Task(question, (), self._say(phrases.NO_TOOL), answer, (marker,), forbidden=(tool,), choice=Choice())
 
     def _ask_back(self) -> _Task:
         tool = self.rng.choice([tool for tool in self.tools if tool.incomplete.get(self.language)])
         missing, template = self.rng.choice(tool.incomplete[self.language])
-        question = template.format(**tool.sample(self.rng, self.language))
+        given = tool.sample(self.rng, self.language)
+        question = template.format(**given)
+        del given[missing]
         wanted = tool.parameters[missing]["description"][self.language]
-        thought, answer = self._choosing(phrases.MISSING, question, tool, value=wanted), self._say(phrases.ASK, value=wanted)
-        return _Task(question, (), thought, answer, (wanted,), (tool,))
+        answer = self._say(phrases.ASK, value=wanted)
+        return _Task(question, (), self._using(phrases.USE, tool, given), answer, (wanted,), (tool,), choice=Choice(tool.name))
 
 
 def argument_from(result: str, kind: str) -> Any:

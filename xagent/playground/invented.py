@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xagent.playground.cues import shared_words
-from xagent.playground.episode import Episode, Kind, Step
+from xagent.playground.episode import Choice, Episode, Kind, Step
 from xagent.playground.held_out import held_out_strings
 from xagent.playground.invented_tools import (
     Invention,
@@ -26,7 +25,7 @@ from xagent.playground.invented_wording import (
     ANSWERS,
     ASK_BACK,
     DONE,
-    MISSING,
+    FIRST,
     NEXT,
     NONE,
     NOT_FIT,
@@ -38,6 +37,7 @@ from xagent.playground.invented_wording import (
     spoken,
     values_text,
 )
+from xagent.playground.reading import known_values
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import made_up_hanzi, made_up_word
 
@@ -84,7 +84,18 @@ def draw_episodes(
     for kind in generator.choices(list(shares), list(shares.values()), k=count):
         task = _BUILDERS[kind](generator, language, shelf)
         episodes.append(
-            Episode(name, kind, language, specs, task.question, task.steps, task.thought, task.answer, task.answer_contains)
+            Episode(
+                name,
+                kind,
+                language,
+                specs,
+                task.question,
+                task.steps,
+                task.thought,
+                task.answer,
+                task.answer_contains,
+                choice=task.choice,
+            )
         )
     return episodes
 
@@ -115,6 +126,7 @@ class _Task:
     thought: str
     answer: str
     answer_contains: tuple[str, ...]
+    choice: Choice | None = None
 
 
 def _solved(generator: random.Random, language: Language, question: str, steps: tuple[Step, ...], topic: str) -> _Task:
@@ -123,19 +135,15 @@ def _solved(generator: random.Random, language: Language, question: str, steps: 
     return _Task(question, steps, pick(generator, DONE, language), answer, (result,))
 
 
-def _choosing(
+def _using(
     generator: random.Random,
     language: Language,
     thoughts: Mapping[str, tuple[str, ...]],
-    question: str,
     tool: Invention,
-    shelf: Sequence[Invention],
-    value: str = "",
+    arguments: Mapping[str, Any],
 ) -> str:
-    """Give the thought that names a tool behind the words that it is known by."""
-    others = [other.spec.description for other in shelf if other is not tool]
-    cue = shared_words(question, tool.spec.description, others, language) or tool.topic
-    return pick(generator, thoughts, language, name=tool.spec.name, cue=cue, value=value)
+    """Give the thought that names a tool and what is known of its parameters."""
+    return pick(generator, thoughts, language, name=tool.spec.name, values=known_values(tool.spec, arguments, language))
 
 
 def _single(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
@@ -143,10 +151,11 @@ def _single(generator: random.Random, language: Language, shelf: Sequence[Invent
     arguments = draw_arguments(generator, tool, language)
     question = ask(generator, tool, values_text(generator, tool, arguments, language), language)
     step = Step(
-        _choosing(generator, language, THOUGHTS, question, tool, shelf),
+        _using(generator, language, THOUGHTS, tool, arguments),
         tool.spec.name,
         arguments,
         draw_result(generator, language),
+        choice=Choice(tool.spec.name),
     )
     return _solved(generator, language, question, (step,), tool.topic)
 
@@ -177,13 +186,21 @@ def _chained(generator: random.Random, language: Language, shelf: Sequence[Inven
                 f"请查{inner}，然后给出{second.topic}。",
             ]
         )
+    following = {parameter.name: middle}
     steps = (
-        Step(_choosing(generator, language, THOUGHTS, question, first, shelf), first.spec.name, arguments, str(middle)),
         Step(
-            _choosing(generator, language, NEXT, question, second, shelf, value=str(middle)),
+            _using(generator, language, FIRST, first, arguments),
+            first.spec.name,
+            arguments,
+            str(middle),
+            choice=Choice(first.spec.name, later=second.spec.name),
+        ),
+        Step(
+            _using(generator, language, NEXT, second, following),
             second.spec.name,
-            {parameter.name: middle},
+            following,
             draw_result(generator, language),
+            choice=Choice(second.spec.name),
         ),
     )
     return _solved(generator, language, question, steps, second.topic)
@@ -202,7 +219,14 @@ def _recovered(generator: random.Random, language: Language, shelf: Sequence[Inv
     fault = UNKNOWN[language].format(thing=spoken(place, language), wrong=wrong, right=right)
     question = ask(generator, tool, values_text(generator, tool, first, language), language)
     steps = (
-        Step(_choosing(generator, language, THOUGHTS, question, tool, shelf), tool.spec.name, first, fault, failed=True),
+        Step(
+            _using(generator, language, THOUGHTS, tool, first),
+            tool.spec.name,
+            first,
+            fault,
+            failed=True,
+            choice=Choice(tool.spec.name),
+        ),
         Step(pick(generator, RETRY, language, right=right), tool.spec.name, second, draw_result(generator, language)),
     )
     return _solved(generator, language, question, steps, tool.topic)
@@ -232,7 +256,7 @@ def _no_tool_fits(generator: random.Random, language: Language, shelf: Sequence[
     tool = draw_other(generator, language, shelf)
     question = ask(generator, tool, values_text(generator, tool, draw_arguments(generator, tool, language), language), language)
     marker = "none of the tools" if language == "en" else "没有合适的工具"
-    return _Task(question, (), pick(generator, NOT_FIT, language), pick(generator, NONE, language), (marker,))
+    return _Task(question, (), pick(generator, NOT_FIT, language), pick(generator, NONE, language), (marker,), Choice())
 
 
 def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
@@ -256,8 +280,8 @@ def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Inve
             [f"请{tool.verb}{tool.topic}。", f"{tool.topic}是多少？", f"帮我{tool.verb}一下{tool.topic}。", f"我要{tool.topic}。"]
         )
     what = missing.description
-    thought = _choosing(generator, language, THOUGHTS, question, tool, shelf) + pick(generator, MISSING, language, what=what)
-    return _Task(question, (), thought, pick(generator, ASK_BACK, language, what=what), (what,))
+    thought = _using(generator, language, THOUGHTS, tool, arguments)
+    return _Task(question, (), thought, pick(generator, ASK_BACK, language, what=what), (what,), Choice(tool.spec.name))
 
 
 _BUILDERS: Mapping[Kind, Callable[[random.Random, Language, Sequence[Invention]], _Task]] = {

@@ -74,6 +74,10 @@ def _invent_en(generator: random.Random, like: Invention | None) -> Invention:
             f"{verb.capitalize()} the {topic}.",
             f"Compute the {topic} from a {thing}.",
             f"How to {verb} the {topic} of the {thing}.",
+            f"{_word(generator, NOUNS_EN).capitalize()} {verb} a {thing} to a {topic}.",
+            f"{_word(generator, VERBS_EN).capitalize()} in which {_word(generator, NOUNS_EN)} the {topic} is.",
+            f"{_word(generator, ADJECTIVES_EN).capitalize()} {topic} by {_word(generator, NOUNS_EN)} or {thing}.",
+            f"{_word(generator, VERBS_EN).capitalize()} {_word(generator, NOUNS_EN)} into {topic}",
         ]
     )
     parameters = _parameters(generator, "en", thing)
@@ -99,6 +103,10 @@ def _invent_zh(generator: random.Random, like: Invention | None) -> Invention:
             f"{verb}某个{thing}的{topic}。",
             f"给出{thing}的{topic}",
             f"根据{thing}{verb}{topic}",
+            f"查{thing}在哪个{topic}",
+            f"{verb}{thing}由哪位{topic}，即{made_up_hanzi(generator, 2, 4)}。",
+            f"把{made_up_hanzi(generator, 1, 2)}{verb}成{topic}",
+            f"{made_up_hanzi(generator, 1, 2)}{thing}有几{topic}",
         ]
     )
     parameters = _parameters(generator, "zh", thing)
@@ -106,7 +114,7 @@ def _invent_zh(generator: random.Random, like: Invention | None) -> Invention:
 
 
 def _word(generator: random.Random, words: tuple[str, ...]) -> str:
-    return generator.choice(words) if generator.random() < 0.72 else made_up_word(generator)
+    return generator.choice(words) if generator.random() < 0.62 else made_up_word(generator)
 
 
 def _parameters(generator: random.Random, language: Language, thing: str) -> tuple[Parameter, ...]:
@@ -140,7 +148,7 @@ def draw_shelf(generator: random.Random, language: Language, tasks: int = 1) -> 
     while True:
         shelf = [invent(generator, language)]
         while len(shelf) < size:
-            like = generator.choice(shelf) if generator.random() < 0.4 else None
+            like = generator.choice(shelf) if generator.random() < 0.3 else None
             shelf.append(draw_other(generator, language, shelf, like))
         kinds = {each.kind for tool in shelf for each in tool.parameters}
         if "string" in kinds and any(len(tool.parameters) == 1 for tool in shelf):

@@ -111,6 +111,68 @@ _ASK_ZH = (
 )
 
 
+# A question may also be put together of a part from each of these, so that values stand between words of all kinds.
+COMPOSED_SHARE = 0.4
+_OPENINGS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "", "What is", "Tell me", "Show me", "Say", "I wonder about", "Do you know", "Could you {verb}", "We need", "Look for",
+        "Which is", "How long is", "Where is", "Since when is", "Please {verb}", "Can I get", "My boss asks for", "Is there", "Now",
+        "Quick:", "{Verb}", "How many are", "Who is", "When is", "I have to {verb}", "Out of interest:",
+    ),
+    "zh": (
+        "", "", "请", "请问", "帮我{verb}", "麻烦{verb}", "我想问", "告诉我", "看看", "想知道", "现在{verb}", "能不能{verb}", "你知道",
+        "老板问", "请{verb}", "我要{verb}",
+    ),
+}  # fmt: skip
+_TOPICS: Mapping[Language, tuple[str, ...]] = {
+    "en": ("{topic}", "the {topic}", "the {topic}", "its {topic}", "a {topic}", "the {thing} {topic}", "the right {topic}"),
+    "zh": ("{topic}", "{topic}", "{topic}", "{thing}{topic}"),
+}
+_LINKS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "of", "of", "of the {thing}", "for", "for the {thing}", "in", "at", "from", "with", "on", "to", "when it is", "if I take",
+        "that belongs to", "behind", "about", "called", "named", "by", "over", "under", "after", "before", "given", "that has",
+    ),
+    "zh": ("，{thing}是", "，用", "：", "，从", "，给", "，这是", "，在", "，对", "，{thing}"),
+}  # fmt: skip
+_LEADS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "", "With", "For", "In", "I have", "Take", "There is", "Look at", "About", "My {thing} is", "The {thing}", "If it is",
+        "Suppose", "From", "On", "At", "I am in", "Someone said", "We saw", "Between us,",
+    ),
+    "zh": ("", "", "", "在", "从", "用", "把", "给", "去", "如果{thing}是", "{thing}", "这个{thing}", "我有", "关于", "对", "听说"),
+}  # fmt: skip
+_TURNS: Mapping[Language, tuple[str, ...]] = {
+    "en": (",", ":", " -", ", so", " and", ", then", ". Now", " has", " gives", "?", " makes", ", with", " needs"),
+    "zh": ("的", "的", "的", "的", "里的", "上的", "这个{thing}的", "，它的", "，要看", "按", "有", "要", "，", "到底有", "对应的"),
+}
+_CLOSINGS: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "?", "?", ".", ".", "", " please?", " today?", " now.", " again.", " for me.", " at home.", " in the store.", ", please.",
+        " if you can.", " or not?", " there?", "!", " exactly?",
+    ),
+    "zh": (
+        "？", "。", "", "是多少？", "是什么？", "有多少？", "怎么样？", "在哪？", "是哪个？", "有几个？", "吗？", "呢？", "给我。",
+        "告诉我。", "是几？", "多大？", "多久？", "是谁？", "吧。",
+    ),
+}  # fmt: skip
+
+
+def _composed(generator: random.Random, language: Language) -> str:
+    """Put a question's template together, with the values before or after what is asked for."""
+    gap = " " if language == "en" else ""
+    drawn = {
+        part: generator.choice(texts[language])
+        for part, texts in dict(o=_OPENINGS, t=_TOPICS, k=_LINKS, l=_LEADS, u=_TURNS, c=_CLOSINGS).items()
+    }
+    if generator.random() < (0.6 if language == "en" else 0.25):
+        text = gap.join((drawn["o"], drawn["t"], drawn["k"], "{values}")) + drawn["c"]
+    else:
+        opening = drawn["o"] if generator.random() < 0.4 else ""
+        text = gap.join((drawn["l"], "{values}")) + drawn["u"] + gap + gap.join(filter(None, (opening, drawn["t"]))) + drawn["c"]
+    return text.strip()
+
+
 def values_text(generator: random.Random, tool: Invention, arguments: dict[str, Any], language: Language) -> str:
     given = [parameter for parameter in tool.parameters if parameter.name in arguments]
     join = generator.choice((_JOIN_EN if language == "en" else _JOIN_ZH)[len(given)])
@@ -123,7 +185,10 @@ def spoken(parameter: Parameter, language: Language) -> str:
 
 
 def ask(generator: random.Random, tool: Invention, values: str, language: Language, topic: str | None = None) -> str:
-    form = generator.choice(_ASK_EN if language == "en" else _ASK_ZH)
+    if generator.random() < COMPOSED_SHARE:
+        form = _composed(generator, language)
+    else:
+        form = generator.choice(_ASK_EN if language == "en" else _ASK_ZH)
     verb = tool.verb
     return form.format(topic=topic or tool.topic, values=values, verb=verb, Verb=verb.capitalize(), thing=tool.thing)
 
@@ -133,12 +198,16 @@ ANSWERS = {
     "zh": ("{topic}是{result}。", "结果是{result}。", "答案是{result}。", "{result}"),
 }
 THOUGHTS = {
-    "en": ('"{cue}" calls for {name}.', 'For "{cue}" I need {name}.'),
-    "zh": ("“{cue}”要用 {name}。", "为了“{cue}”，需要 {name}。"),
+    "en": ("I need {name}: {values}.", "I use {name}: {values}."),
+    "zh": ("要用 {name}：{values}。", "需要 {name}：{values}。"),
+}
+FIRST = {
+    "en": ("First I need {name}: {values}.", "I first use {name}: {values}."),
+    "zh": ("先用 {name}：{values}。", "第一步需要 {name}：{values}。"),
 }
 NEXT = {
-    "en": ('With {value}, "{cue}" calls for {name}.', 'Now for "{cue}" I need {name} with {value}.'),
-    "zh": ("有了{value}，“{cue}”要用 {name}。", "得到{value}，再为“{cue}”使用 {name}。"),
+    "en": ("Now I need {name}: {values}.", "Then I use {name}: {values}."),
+    "zh": ("再用 {name}：{values}。", "接着需要 {name}：{values}。"),
 }
 RETRY = {
     "en": ("I will try again with {right}.", "The right name is {right}."),
@@ -158,7 +227,6 @@ ASK_BACK = {
     "en": ("Please tell me the {what}.", "What is the {what}?", "I need to know the {what}."),
     "zh": ("请告诉我{what}。", "请问{what}是什么？", "还需要{what}。"),
 }
-MISSING = {"en": (" The {what} is missing.", " But I don't know the {what} yet."), "zh": ("缺少{what}。", "但还不知道{what}。")}
 NOT_FIT = {"en": ("No tool fits.", "I have no tool for this."), "zh": ("没有工具适用。", "列表里没有这样的工具。")}
 
 

@@ -11,16 +11,16 @@ Phrases = Mapping[Language, tuple[str, ...]]
 NO_TOOL_MARKER: Mapping[Language, str] = {"en": "none of the tools", "zh": "没有合适的工具"}
 
 USE: Phrases = {
-    "en": ('"{cue}" calls for {tool}.', 'For "{cue}" I need {tool}.'),
-    "zh": ("“{cue}”要用 {tool}。", "为了“{cue}”，需要 {tool}。"),
+    "en": ("I need {tool}: {values}.", "I use {tool}: {values}."),
+    "zh": ("要用 {tool}：{values}。", "需要 {tool}：{values}。"),
 }
 USE_FIRST: Phrases = {
-    "en": ('First, "{cue}" calls for {tool}.', 'For "{cue}" I first need {tool}.'),
-    "zh": ("先看“{cue}”，要用 {tool}。", "第一步为了“{cue}”，需要 {tool}。"),
+    "en": ("First I need {tool}: {values}.", "I first use {tool}: {values}."),
+    "zh": ("先用 {tool}：{values}。", "第一步需要 {tool}：{values}。"),
 }
 USE_NEXT: Phrases = {
-    "en": ('With {value}, "{cue}" calls for {tool}.', 'Now for "{cue}" I need {tool} with {value}.'),
-    "zh": ("有了{value}，“{cue}”要用 {tool}。", "得到{value}，再为“{cue}”使用 {tool}。"),
+    "en": ("Now I need {tool}: {values}.", "Then I use {tool}: {values}."),
+    "zh": ("再用 {tool}：{values}。", "接着需要 {tool}：{values}。"),
 }
 TRY_AGAIN: Phrases = {
     "en": ("The tool says {value} is right. I will try again.", "The right name is {value}. I try again."),
@@ -51,10 +51,6 @@ NO_TOOL_ANSWERS: Phrases = {
         "对于这个任务，没有合适的工具。",
         "抱歉，我这里没有合适的工具。",
     ),
-}
-MISSING: Phrases = {
-    "en": ('"{cue}" calls for {tool}. The {value} is missing.', 'For "{cue}" I need {tool}. But I do not know the {value}.'),
-    "zh": ("“{cue}”要用 {tool}。缺少{value}。", "为了“{cue}”，需要 {tool}。但还不知道{value}。"),
 }
 ASK: Phrases = {
     "en": ("Please tell me the {value}.", "Gladly. What is the {value}?", "I need the {value} first."),

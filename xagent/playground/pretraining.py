@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
 from xagent.errors import ConfigError
-from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, words
+from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, reading, words
 from xagent.playground.cues import shared_words
-from xagent.playground.episode import Episode, Step
+from xagent.playground.episode import Episode, Kind, Step
 from xagent.playground.invented import draw_episodes, holds_held_out_text
+from xagent.playground.reading import full_thought
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import NOUNS_EN, NOUNS_ZH, TALK_EN, made_up_hanzi, made_up_word
 
@@ -31,14 +32,21 @@ CONTEXT_WEIGHT = 0.25
 
 SPEECH_SHARE = 0.2
 
-Lesson = Literal["forms", "lookups"]
-"""What a model learns: first to speak, to copy and to fill in forms, then to look things up in lists, and more forms."""
+Lesson = Literal["forms", "lookups", "reading"]
+"""What a model learns: first to speak, to copy and to fill in forms; then to look things up in lists; then to read a list
+aloud until something in it fits, and to say what is known and what is missing (``reading.py``)."""
 
-LOOKUPS_CONTEXT_WEIGHT = 0.05
-"""``CONTEXT_WEIGHT`` of the second lesson: copying is known by then."""
+LATER_CONTEXT_WEIGHT = 0.05
+"""``CONTEXT_WEIGHT`` of the lessons after the first: copying is known by then."""
 
 LOOKUPS_SHARES = {"catalogue": 0.4, "speech": 0.1}
 """How many records of the second lesson are of a kind; the others are forms."""
+
+READING_SHARES = {"speech": 0.08, "talk": 0.12}
+"""How many records of the third lesson are talk alone, and before how many questions of the others somebody just talks."""
+
+READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered": 0.1, "no_tool_fits": 0.16, "ask_back": 0.18}
+"""The shares of the kinds in the third lesson."""
 
 
 def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iterator[dict[str, Any]]:
@@ -51,11 +59,12 @@ def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iter
     """
     if lesson not in get_args(Lesson):
         raise ConfigError(f"lesson must be one of {', '.join(get_args(Lesson))}, got {lesson!r}")
-    weight = CONTEXT_WEIGHT if lesson == "forms" else LOOKUPS_CONTEXT_WEIGHT
+    weight = CONTEXT_WEIGHT if lesson == "forms" else LATER_CONTEXT_WEIGHT
+    draw = {"forms": _draw, "lookups": _draw_lookups, "reading": _draw_reading}[lesson]
     for number in range(count):
         generator = random.Random(f"pretraining-{seed}-{number}" if lesson == "forms" else f"{lesson}-{seed}-{number}")
         while True:
-            turns = _draw(generator) if lesson == "forms" else _draw_lookups(generator)
+            turns = draw(generator)
             if not holds_held_out_text("\n".join(text for _, text in turns)):
                 break
         yield {"id": f"pretrain-{seed}-{number}", "messages": [_message(role, text, weight) for role, text in turns]}
@@ -66,7 +75,7 @@ def pretraining_dataset(count: int, seed: int, lesson: Lesson = "forms") -> Data
     from datasets import Dataset
 
     # What was generated is known by its arguments and by the text of what draws it: the data set's cache follows both.
-    modules = (sys.modules[__name__], catalogues, cues, invented, invented_tools, invented_wording, words)
+    modules = (sys.modules[__name__], catalogues, cues, invented, invented_tools, invented_wording, reading, words)
     code = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules)
     fingerprint = hashlib.sha256(f"{count} {seed} {lesson} {code}".encode()).hexdigest()[:16]
     return Dataset.from_generator(
@@ -92,6 +101,13 @@ def _draw_lookups(generator: random.Random) -> list[tuple[str, str]]:
     return _desk(generator, draw_episodes(generator, language, "desk", generator.randint(2, 5)), quoting=True)
 
 
+def _draw_reading(generator: random.Random) -> list[tuple[str, str]]:
+    language = generator.choice(LANGUAGES)
+    if generator.random() < READING_SHARES["speech"]:
+        return _speech(generator, language)
+    return _reading_desk(generator, draw_episodes(generator, language, "desk", generator.randint(2, 5), READING_KINDS))
+
+
 def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:
     weight = 1.0 if role == "assistant" else context_weight
     return {"role": role, "content": text, "loss": True, "weight": weight}
@@ -102,12 +118,9 @@ def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:
 
 def _desk(generator: random.Random, episodes: list[Episode], quoting: bool = False) -> list[tuple[str, str]]:
     """Tell episodes that offer the same tools; with ``quoting``, what a form is known by is quoted before it is named."""
-    language, tools = episodes[0].language, episodes[0].tools
-    listing = generator.choice((_as_literals, _as_literals, _as_lines, _as_json))
-    header = generator.choice(_HEADERS[language])
-    footer = generator.choice(_FOOTERS[language]).format(names=[tool.name for tool in tools])
-    turns = [("system", f"{header}\n{listing(generator, tools)}\n{footer}")]
-    fill = generator.choice((_arrow, _blanks, _object, _two_lines(generator), _two_lines(generator), _two_lines(generator)))
+    language = episodes[0].language
+    turns = [("system", _counter(generator, language, episodes[0].tools))]
+    fill = _filling(generator)
     remark, answer = generator.choice((("", ""), *_LABELS[language]))
     desk = generator.choice(_DESK[language])
     for episode in episodes:
@@ -119,6 +132,44 @@ def _desk(generator: random.Random, episodes: list[Episode], quoting: bool = Fal
     return turns
 
 
+def _reading_desk(generator: random.Random, episodes: list[Episode]) -> list[tuple[str, str]]:
+    """Tell episodes that offer the same tools, with all that the reference agent thinks."""
+    language, tools = episodes[0].language, episodes[0].tools
+    turns = [("system", _counter(generator, language, tools))]
+    fill = _filling(generator)
+    remark, answer = generator.choice(_LABELS[language])
+    desk = generator.choice(_DESK[language])
+    for episode in episodes:
+        if generator.random() < READING_SHARES["talk"]:
+            question, reply = generator.choice(_TALKS[language])(generator)
+            turns += [("user", question), ("assistant", f"{remark}{_pick(generator, _NO_FORM, language)}\n{answer}{reply}")]
+        turns.append(("user", episode.question))
+        for step in episode.steps:
+            thought = full_thought(step.thought, step.choice, tools, episode.question, language)
+            turns += [("assistant", f"{remark}{thought}\n{fill(step)}"), ("user", desk + step.observation)]
+        thought = full_thought(episode.final_thought, episode.choice, tools, episode.question, language)
+        turns.append(("assistant", _in_forms(f"{remark}{thought}\n{answer}{episode.answer}")))
+    return turns
+
+
+def _counter(generator: random.Random, language: Language, tools: Sequence[ToolSpec]) -> str:
+    """List the forms that can be had."""
+    listing = generator.choice((_as_literals, _as_literals, _as_lines, _as_json))
+    header = generator.choice(_HEADERS[language])
+    footer = generator.choice(_FOOTERS[language]).format(names=[tool.name for tool in tools])
+    return f"{header}\n{listing(generator, tools)}\n{footer}"
+
+
+def _filling(generator: random.Random) -> Callable[[Step], str]:
+    return generator.choice((_arrow, _blanks, _object, _two_lines(generator), _two_lines(generator), _two_lines(generator)))
+
+
+def _in_forms(text: str) -> str:
+    """Speak of forms where an episode speaks of tools."""
+    return text.replace("tool", "form").replace("工具", "表格")
+
+
+_NO_FORM = {"en": ("I need no form for this.", "No form is needed."), "zh": ("这不用填表格。", "我可以自己回答。")}
 _HEADERS = {
     "en": (
         "Forms on the desk:",

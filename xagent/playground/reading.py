@@ -1,0 +1,61 @@
+"""How the reference agent thinks: it reads its list of tools aloud until a description fits, then says what it knows of each parameter.
+
+Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, and
+notices that a value is missing, from the question at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xagent.chat.message import ToolSpec
+from xagent.playground.cues import shared_words
+from xagent.playground.episode import Choice
+from xagent.playground.tool import Language
+
+_ENTRY: Mapping[Language, str] = {"en": "{name}: {said} - {verdict}.", "zh": "{name}：{said}－{verdict}。"}
+_NO: Mapping[Language, str] = {"en": "no", "zh": "不是"}
+_YES: Mapping[Language, str] = {"en": "yes", "zh": "是"}
+_LATER: Mapping[Language, str] = {"en": "later", "zh": "以后"}
+_CUE: Mapping[Language, str] = {"en": '{verdict}, "{cue}"', "zh": "{verdict}，“{cue}”"}
+_GAP: Mapping[Language, str] = {"en": " ", "zh": ""}
+_GIVEN: Mapping[Language, str] = {"en": "{name} is {value}", "zh": "{name}是{value}"}
+_MISSING: Mapping[Language, str] = {"en": "{name} ({what}) is missing", "zh": "{name}（{what}）缺少"}
+_AND: Mapping[Language, str] = {"en": ", ", "zh": "，"}
+
+
+def full_thought(thought: str, choice: Choice | None, tools: Sequence[ToolSpec], question: str, language: Language) -> str:
+    """Give a thought with the reading of the list before it, where there is a choice to make."""
+    read = "" if choice is None else read_list(tools, question, language, choice)
+    return _GAP[language].join(text for text in (read, thought) if text)
+
+
+def read_list(tools: Sequence[ToolSpec], question: str, language: Language, choice: Choice) -> str:
+    """Read the list in its order, up to the tool that fits, or to its end where none does.
+
+    The words that the question shares with the description of a fitting tool are quoted.
+    """
+    entries = []
+    for tool in tools:
+        verdict = _NO[language]
+        if tool.name in (choice.right, choice.later):
+            verdict = (_YES if tool.name == choice.right else _LATER)[language]
+            others = [other.description for other in tools if other is not tool]
+            if cue := shared_words(question, tool.description, others, language):
+                verdict = _CUE[language].format(verdict=verdict, cue=cue)
+        entries.append(_ENTRY[language].format(name=tool.name, said=tool.description.rstrip(".。"), verdict=verdict))
+        if tool.name == choice.right:
+            break
+    return _GAP[language].join(entries)
+
+
+def known_values(tool: ToolSpec, arguments: Mapping[str, Any], language: Language) -> str:
+    """Say the value of each parameter, and which required ones are missing."""
+    said = []
+    for name, schema in tool.parameters["properties"].items():
+        if name in arguments:
+            said.append(_GIVEN[language].format(name=name, value=arguments[name]))
+        elif name in tool.parameters["required"]:
+            said.append(_MISSING[language].format(name=name, what=schema["description"]))
+    return _AND[language].join(said)
