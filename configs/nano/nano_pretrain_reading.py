@@ -2,6 +2,8 @@
 
 from mmengine.config import read_base
 
+from xagent.playground.reading import VERDICT_WEIGHTS
+
 with read_base():
     from .nano_pretrain import *
 
@@ -11,9 +13,4 @@ lr = 1.5e-3
 save_steps = 500
 
 train_dataset["dataset"]["lesson"] = "reading"
-# Most of what is read aloud is copied; what counts is the verdict behind each entry, and what is known of a parameter.
-train_dataset["loss_weights"] = {
-    r'(?<= - )(no|yes|later)\b[^.:\n]*\.': 6.0,
-    r"(?<=－)(不是|是|以后)[^。：\n]*。": 6.0,
-    r"(?<=[：:])[^：:\n]*(缺少|missing)[^：:\n]*$": 3.0,
-}
+train_dataset["loss_weights"] = VERDICT_WEIGHTS

@@ -2,6 +2,8 @@
 
 from mmengine.config import read_base
 
+from xagent.playground.reading import VERDICT_WEIGHTS
+
 with read_base():
     from .._base_.agent_sft import *
 
@@ -29,3 +31,8 @@ lora["r"] = 32
 lora["lora_alpha"] = 32
 lora["lora_dropout"] = 0.0
 model["use_activation_checkpointing"] = False
+
+#######################################################################
+#                    PART 3  Dataset & Dataloader                     #
+#######################################################################
+train_dataset["loss_weights"] = VERDICT_WEIGHTS

@@ -34,13 +34,16 @@ def test_chinese_cues_are_characters_that_other_descriptions_lack() -> None:
 @pytest.mark.parametrize("unseen", [False, True])
 def test_every_question_for_a_playground_tool_shares_words_with_its_description(unseen: bool) -> None:
     for episode in generate_episodes(400, 11, unseen=unseen, kinds=("single", "chained", "recovered", "ask_back")):
-        thoughts = [step.thought for step in episode.steps if step.tool in step.thought] or [episode.final_thought]
-        descriptions = " ".join(tool.description[episode.language] for tool in TOOLS.values())
-        for thought in thoughts:
-            quoted = thought.split('"' if episode.language == "en" else "“")[1].split("”")[0]
-            words = re.findall(r"[a-z]+|[\u4e00-\u9fff]", quoted.lower())
-            assert words and quoted in descriptions, (episode.id, thought)
-            assert all(word in episode.question.lower() for word in words), (episode.id, thought)
+        said = {tool.name: tool.description[episode.language] for tool in TOOLS.values()}
+        for choice in [step.choice for step in episode.steps] or [episode.choice]:
+            if choice is None:
+                continue
+            assert choice.right is not None
+            others = [text for name, text in said.items() if name != choice.right]
+            cue = shared_words(episode.question, said[choice.right], others, episode.language)
+            words = re.findall(r"[a-z]+|[\u4e00-\u9fff]", cue.lower())
+            assert words and cue in said[choice.right], (episode.id, choice)
+            assert all(word in episode.question.lower() for word in words), (episode.id, cue)
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

@@ -25,6 +25,7 @@ from xagent.playground import (
     held_out_strings,
 )
 from xagent.playground.generate import argument_from, misspell
+from xagent.playground.reading import full_thought
 from xagent.playground.small_talk import HELD_OUT, TRAINING
 
 MARKERS = {"en": "none of the tools", "zh": "没有合适的工具"}
@@ -272,6 +273,8 @@ def test_conversation_has_every_turn(everything: list[Episode]) -> None:
         assert roles == ["user", *["assistant", "tool"] * len(episode.steps), "assistant"]
         assert conversation.tools == episode.tools and conversation.source.id == episode.id
         for step, call, result in zip(episode.steps, conversation.messages[1::2], conversation.messages[2::2], strict=False):
-            assert call.reasoning == step.thought and call.tool_calls[0].arguments == step.arguments
+            thought = full_thought(step.thought, step.choice, episode.tools, episode.question, episode.language)
+            assert call.reasoning == thought and call.tool_calls[0].arguments == step.arguments
             assert (result.content, result.name) == (step.observation, step.tool)
-        assert conversation.messages[-1].reasoning == episode.final_thought
+        thought = full_thought(episode.final_thought, episode.choice, episode.tools, episode.question, episode.language)
+        assert conversation.messages[-1].reasoning == thought

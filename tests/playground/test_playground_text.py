@@ -53,11 +53,12 @@ def test_texts_are_the_same_every_time_and_a_prefix_of_a_longer_set() -> None:
     assert list(pretraining_records(20, 5)) == list(islice(pretraining_records(40, 5), 20))
     assert list(invented_conversations(20, 5, 3)) == list(islice(invented_conversations(40, 5, 3), 20))
     assert list(pretraining_records(5, 5)) != list(pretraining_records(5, 6))
-    assert list(pretraining_records(20, 5, "lookups")) == list(islice(pretraining_records(40, 5, "lookups"), 20))
+    for lesson in LESSONS[1:]:
+        assert list(pretraining_records(20, 5, lesson)) == list(islice(pretraining_records(40, 5, lesson), 20))
 
 
 def test_an_unknown_lesson_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lesson must be one of forms, lookups, got 'lookup'"):
+    with pytest.raises(ConfigError, match="lesson must be one of forms, lookups, reading, got 'lookup'"):
         next(pretraining_records(1, 1, "lookup"))  # type: ignore[arg-type]
 
 

@@ -24,6 +24,14 @@ _GIVEN: Mapping[Language, str] = {"en": "{name} is {value}", "zh": "{name}是{va
 _MISSING: Mapping[Language, str] = {"en": "{name} ({what}) is missing", "zh": "{name}（{what}）缺少"}
 _AND: Mapping[Language, str] = {"en": ", ", "zh": "，"}
 
+VERDICT_WEIGHTS = {
+    r"(?<= - )(no|yes|later)\b[^.:\n]*\.": 6.0,
+    r"(?<=－)(不是|是|以后)[^。：\n]*。": 6.0,
+    r"(?<=[：:])[^：:\n]*(缺少|missing)[^：:\n]*$": 3.0,
+}
+"""``loss_weights`` for such thoughts: most of what is read aloud is copied; what counts is the verdict behind each entry, and to
+notice what is missing."""
+
 
 def full_thought(thought: str, choice: Choice | None, tools: Sequence[ToolSpec], question: str, language: Language) -> str:
     """Give a thought with the reading of the list before it, where there is a choice to make."""
