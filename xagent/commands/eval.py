@@ -28,7 +28,7 @@ _AGENT_EXAMPLES = """examples:
 Killed? Run the same command again: finished items are kept in OUT/*.items.jsonl and not done again."""
 
 PLAYGROUND, BFCL = "playground", "bfcl"
-_MAX_NEW_TOKENS = {PLAYGROUND: 160}
+_MAX_NEW_TOKENS = {PLAYGROUND: 224}
 _OTHER_MAX_NEW_TOKENS = 512
 _LIMIT_HELP = "only N items: episodes each of seen and unseen tools (default: 120), questions of each category, or records"
 
@@ -72,7 +72,7 @@ def _add_replying(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: %(default)s)")
     group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="what is drawn from (default: %(default)s)")
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="a reply is cut there (default: 512; playground: 160)")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="a reply is cut there (default: 512; playground: 224)")
     group.add_argument("--max-turn", type=int, default=6, metavar="N", help="replies of one episode (default: %(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="prompts that run together (default: %(default)s)")
     group.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")

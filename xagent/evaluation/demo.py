@@ -31,7 +31,7 @@ CONVERSATIONS = 2_200
 EPISODES = 120
 """Held-out episodes of each kind: tools that training knows with new questions, and tools that it never saw."""
 
-MAX_NEW_TOKENS, MAX_TURN = 96, 5
+MAX_NEW_TOKENS, MAX_TURN = 192, 5
 """Enough for every reference; a model that never ends its replies costs no more than this."""
 
 TRAINING_SEED, EVALUATION_SEED = 20_000, 90_001
