@@ -25,7 +25,7 @@ from xagent.playground.records import write_raw_agent_flan
 
 CONFIG = "nano_qlora_agent"
 BASE = "xagent:nano/base"
-CONVERSATIONS = 1_400
+CONVERSATIONS = 1_200
 """Each asks one to three questions."""
 
 INVENTED_SHARE = 0.4
@@ -34,8 +34,11 @@ INVENTED_SHARE = 0.4
 EPISODES = 120
 """Held-out episodes of each kind: tools that training knows with new questions, and tools that it never saw."""
 
-MAX_NEW_TOKENS, MAX_TURN = 192, 5
-"""Enough for every reference; a model that never ends its replies costs no more than this."""
+MAX_NEW_TOKENS, MAX_TURN = 192, 4
+"""Enough for every reference, and one mistake; a model that never ends its replies costs no more than this."""
+
+BATCH_SIZE = 32
+"""Episodes that run side by side."""
 
 TRAINING_SEED, EVALUATION_SEED = 20_000, 90_001
 
@@ -75,7 +78,8 @@ def run_demo(work_dir: Path = Path("work_dirs/demo"), conversations: int = CONVE
     results: dict[str, EpisodeResults] = {}
     for name, path in (("base", base), ("tuned", merged)):
         with _stage(f"evaluate {name}", f"{len(tasks)} episodes in Lagent's ReAct loop, tools really run", seconds):
-            llm = load_agent_llm(path, defaults=AgentSettings("llama3_chat", "react"), dtype="fp32")
+            settings = AgentSettings("llama3_chat", "react")
+            llm = load_agent_llm(path, defaults=settings, dtype="fp32", max_batch_size=BATCH_SIZE)
             results[name] = evaluate_episodes(llm, tasks, max_new_tokens=MAX_NEW_TOKENS, max_turn=MAX_TURN, title=name)
     write_report(
         work_dir,
