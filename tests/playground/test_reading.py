@@ -36,7 +36,10 @@ QUESTION = "What is the phone of the manager of Ann?"
             'add: Add two numbers - no. boss: Tell the manager of a person - later, "manager". '
             'phone: Look up the phone of a person - yes, "phone".',
         ),
-        (Choice(), "add: Add two numbers - no. boss: Tell the manager of a person - no. phone: Look up the phone of a person - no."),
+        (
+            Choice(),
+            "add: Add two numbers - no. boss: Tell the manager of a person - no. phone: Look up the phone of a person - no.",
+        ),
     ],
 )
 def test_the_list_is_read_up_to_what_fits(choice: Choice, read: str) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from xagent.playground.episode import Choice, Episode, Kind, Step
 from xagent.playground.held_out import held_out_strings

@@ -1,4 +1,4 @@
-"""How the reference agent thinks: it reads its list of tools aloud until a description fits, then says what it knows of each parameter.
+"""How the reference agent thinks: it reads its list of tools aloud until one fits, then says what it knows of each parameter.
 
 Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, and
 notices that a value is missing, from the question at once.
