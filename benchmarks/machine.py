@@ -44,7 +44,9 @@ def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path 
     """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, versions, machine and figures."""
     folder = folder or RESULTS
     folder.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    # Of a path only the last part is kept: where things lie on one machine tells nobody anything.
+    words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
     path = folder / f"{name}.json"
     content = {"command": command, "versions": versions(), "machine": machine, "figures": figures}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
