@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from xagent.chat.message import Conversation, Message, Source, ToolCall
-from xagent.playground.episode import Choice, Episode
+from xagent.playground.episode import Episode
 from xagent.playground.reading import full_thought
 
 
@@ -18,10 +19,7 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
     tools = tuple({tool.name: tool for episode in episodes for tool in episode.tools}.values())
     messages: list[Message] = []
     for episode in episodes:
-
-        def think(thought: str, choice: Choice | None, episode: Episode = episode) -> str:
-            return full_thought(thought, choice, tools, episode.question, episode.language)
-
+        think = partial(full_thought, tools=tools, question=episode.question, language=episode.language)
         messages.append(Message("user", episode.question))
         for step in episode.steps:
             call = ToolCall(step.tool, dict(step.arguments))
