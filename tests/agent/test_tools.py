@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lagent.actions import ActionExecutor
 
 from xagent.agent.lagent_tools import tool_actions
-from xagent.agent.react import build_react_agent
+from xagent.agent.react import build_react_agent, ending_of
 from xagent.agent.tools import (
     RepeatedCalls,
     Tool,
@@ -347,6 +347,25 @@ def test_what_is_no_circle_goes_on_and_each_question_counts_anew() -> None:
         build_react_agent(llm, [], max_repeats=0)
     four = Scripted(bad, bad, bad, "Final Answer:yes")
     assert build_react_agent(four, tool_actions(ToolBox([divide])), max_repeats=None).chat("?").response == "yes"
+
+
+def test_unreadable_replies_in_a_row_end_the_loop_where_that_is_asked_for() -> None:
+    good, cut = (f'Action:divide\nAction Input:{{"first": 1, "second": 4{end}' for end in ("}", ""))
+    actions = tool_actions(ToolBox([divide]))
+    llm = Scripted("no", good, cut, "no", "Final Answer:never", cut, "no", "Final Answer:no")
+    agent = build_react_agent(llm, actions, max_turn=9, max_unreadable=2)
+    outcome = agent.chat("?")
+    why = "Stopped: unreadable: 2 replies in a row held neither a call nor an answer"
+    assert len(llm.shown) == 4 and outcome.response == outcome.errmsg == why and ending_of(outcome) == "unreadable"
+    assert outcome.inner_steps[-1]["content"] == "Response:Please follow the format\n"
+    assert ending_of(agent.chat("?")) == "answer" and len(llm.shown) == 5
+    assert ending_of(agent.chat("?")) == "unreadable" and len(llm.shown) == 7
+    patient = build_react_agent(Scripted("no", "no", "no", "Final Answer:now"), actions)
+    assert patient.chat("?").response == "now"
+    assert ending_of(build_react_agent(Scripted("no", "no"), actions, max_turn=2).chat("?")) == "turns"
+    assert ending_of(build_react_agent(Scripted(*["Action:nix\nAction Input:{}"] * 3), actions).chat("?")) == "repeats"
+    with pytest.raises(ConfigError, match="max_unreadable must be >= 1, got 0"):
+        build_react_agent(llm, [], max_unreadable=0)
 
 
 def test_repeated_calls_are_told_by_their_arguments() -> None:

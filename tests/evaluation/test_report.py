@@ -22,7 +22,7 @@ def result_of(episode: Episode, good: bool) -> EpisodeResult:
     answer = episode.answer if good else None
     observation = None if good else "Please follow the format"
     grades = grade(episode, [reply], calls, answer)
-    return EpisodeResult(episode, (reply,), (observation,), calls, answer, grades)
+    return EpisodeResult(episode, (reply,), (observation,), calls, answer, grades, "answer" if good else "unreadable")
 
 
 BASE = EpisodeResults(tuple(result_of(episode, False) for episode in EPISODES), 3.0)
@@ -53,6 +53,9 @@ def test_the_json_is_as_promised_and_the_markdown_shows_everything(tmp_path: Pat
         assert part in text
     assert text.count("### ") == 3 and text.count("**Tuned** (") == 3
     assert "````text\nWhat? ```\n" in text
+    good = sum(result.ending == "answer" for result in TUNED)
+    assert 20 < good < 40 and f"| final answer | 0 | {good} |" in text
+    assert f"| 2 unreadable replies in a row | 40 | {40 - good} |" in text
 
 
 def test_the_console_table_is_aligned() -> None:

@@ -205,8 +205,8 @@ ADD = '{"first": 2, "second": 3}'
         ([call("add_numbers", '{"first": 1, "second": 4}'), "Final Answer:5"], "wrong arguments", None),
         ([call("hours_to_seconds", '{"hours": 1}'), "Final Answer:5"], "wrong tool", None),
         (["Final Answer:5"], "no call", None),
-        (["Sure!"], "no reply in valid format", None),
-        ([call("add_numbers", ADD), "Sure!"], "no final answer", None),
+        (["Sure!"], "stopped after 2 unreadable replies in a row", None),
+        ([call("add_numbers", ADD), "Sure!"], "stopped after 2 unreadable replies in a row", None),
         ([call("add_numbers", ADD), "Final Answer:6"], "wrong final answer", None),
     ],
 )
@@ -219,6 +219,9 @@ def test_an_episodes_failure_is_the_first_thing_that_went_wrong(replies, failure
     assert found.key == ("x", 2) and found.group == "seen tools, single" and ItemResult.from_json(found.to_json()) == found
     assert found.transcript[0] == ("tools", "add_numbers, hours_to_seconds")
     assert found.transcript[-1] == ("expected", 'add_numbers {"first": 2, "second": 3} -> 5\nThe sum is 5.')
+    if failure is not None and failure.startswith("stopped"):
+        patient = item_of(run_episode(Scripted(*replies), episode, max_turn=len(replies)))
+        assert patient.failure == ("no final answer" if len(replies) > 1 else "no reply in valid format")
 
 
 def test_the_playground_suite_runs_what_it_is_asked_for() -> None:
@@ -230,6 +233,7 @@ def test_the_playground_suite_runs_what_it_is_asked_for() -> None:
     assert [result.key for result in found] == keys[5:8]
     assert all(result.counts["turns"] == (2, 1) and result.counts["solved"] == (0, 1) for result in found)
     assert {settings["seed"] for settings in llm.settings} == {replying.seed_of(key) for key in keys[5:8]}
+    assert suite.settings["max_unreadable"] == 2
     assert PlaygroundSuite(replying, 3).settings == suite.settings != PlaygroundSuite(replying, 3, seed=1).settings
 
 

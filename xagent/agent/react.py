@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lagent.actions import ActionExecutor
 from lagent.actions.base_action import BaseAction
@@ -29,6 +29,13 @@ _TEXTS = {"en": (CALL_PROTOCOL_EN, FORCE_STOP_PROMPT_EN), "zh": (CALL_PROTOCOL_C
 
 NO_ANSWER = "Stopped: no answer"
 """How the ``errmsg`` of a loop begins that used its replies up."""
+
+UNREADABLE = "Stopped: unreadable"
+"""How the ``errmsg`` of a loop begins that ended after too many replies in a row that could not be read."""
+
+Ending = Literal["answer", "turns", "repeats", "unreadable"]
+"""How a loop ended: with an answer, with all replies used up, with the same call failing again and again, with replies in a row
+that hold neither a call nor an answer."""
 
 OnStep = Callable[[ActionReturn, str], None]
 """Is told what a call gave (or why there was none to run), and the observation that the model is shown."""
@@ -134,20 +141,34 @@ class XAgentExecutor(ActionExecutor):
 
     repeats: RepeatedCalls | None = None
     """Watches the calls of one question; see :class:`WatchedReAct`."""
+    max_unreadable: int | None = None
+    """After so many replies in a row without a call or an answer the loop ends; None is never."""
     ended: tuple[ActionReturn, str] | None = None
     """The call that ended the loop, and why."""
+    _unreadable = 0
+
+    def watch(self, max_repeats: int | None, max_unreadable: int | None) -> None:
+        """Begin to watch a question's calls and replies."""
+        self.repeats = None if max_repeats is None else RepeatedCalls(max_repeats)
+        self.max_unreadable, self._unreadable, self.ended = max_unreadable, 0, None
 
     def __call__(self, name: str, command: str) -> ActionReturn:
-        """Run an action. A call that fails in the same way too often becomes the action that ends Lagent's loop."""
+        """Run an action. One after which the loop should not go on becomes the action that ends Lagent's loop."""
         result = self._run(name, command)
-        if self.repeats is None or name in (self.no_action.name, self.finish_action.name):
-            return result
-        failed = result.state != ActionStatusCode.SUCCESS
-        why = self.repeats.note(name, command, str(result.errmsg) if failed else None)
+        why = self._why_stop(name, command, result)
         if why is None:
             return result
         self.ended = result, why
         return self.finish_action(why)
+
+    def _why_stop(self, name: str, command: str, result: ActionReturn) -> str | None:
+        self._unreadable = self._unreadable + 1 if name == self.no_action.name else 0
+        if self._unreadable and self._unreadable == self.max_unreadable:
+            return f"{UNREADABLE}: {self._unreadable} replies in a row held neither a call nor an answer"
+        if self.repeats is None or name in (self.no_action.name, self.finish_action.name):
+            return None
+        failed = result.state != ActionStatusCode.SUCCESS
+        return self.repeats.note(name, command, str(result.errmsg) if failed else None)
 
     def _run(self, name: str, command: str) -> ActionReturn:
         if self.is_valid(name):
@@ -166,23 +187,30 @@ class WatchedReAct(ReAct):
     """Lagent's loop, which ends when the model runs in circles, and says why it ended without an answer.
 
     Where ``chat`` gives an ``AgentReturn`` whose ``errmsg`` is set, ``response`` is no answer of the model's: the same call
-    failed in the same way ``max_repeats`` times, or ``max_turn`` replies held no answer. Belongs to one thread at a time.
+    failed in the same way ``max_repeats`` times, ``max_unreadable`` replies in a row could not be read, or ``max_turn`` replies
+    held no answer; :func:`ending_of` tells which. Belongs to one thread at a time.
 
     Args:
         max_repeats: None lets the model repeat itself until ``max_turn``.
+        max_unreadable: None lets the model go on without calls and answers until ``max_turn``.
     """
 
     def __init__(
-        self, llm: Any, executor: XAgentExecutor, protocol: ReActProtocol, max_turn: int, max_repeats: int | None
+        self,
+        llm: Any,
+        executor: XAgentExecutor,
+        protocol: ReActProtocol,
+        max_turn: int,
+        max_repeats: int | None,
+        max_unreadable: int | None = None,
     ) -> None:
         super().__init__(llm, executor, protocol, max_turn)
-        self._max_repeats = max_repeats
+        self._max_repeats, self._max_unreadable = max_repeats, max_unreadable
 
     def chat(self, message: Any, **kwargs: Any) -> AgentReturn:
         """Let the model work on a question, or go on with messages."""
         executor = self._action_executor
-        executor.repeats = None if self._max_repeats is None else RepeatedCalls(self._max_repeats)
-        executor.ended = None
+        executor.watch(self._max_repeats, self._max_unreadable)
         outcome: AgentReturn = super().chat(message, **kwargs)
         if executor.ended is not None:
             failed, outcome.errmsg = executor.ended
@@ -194,6 +222,15 @@ class WatchedReAct(ReAct):
         return outcome
 
 
+def ending_of(outcome: AgentReturn) -> Ending:
+    """Say how the loop of a :class:`WatchedReAct` ended."""
+    if outcome.errmsg is None:
+        return "answer"
+    if outcome.errmsg.startswith(NO_ANSWER):
+        return "turns"
+    return "unreadable" if outcome.errmsg.startswith(UNREADABLE) else "repeats"
+
+
 def build_react_agent(
     llm: Any,
     tools: Sequence[BaseAction],
@@ -203,6 +240,7 @@ def build_react_agent(
     max_repeats: int | None = 3,
     system: str = "",
     on_step: OnStep | None = None,
+    max_unreadable: int | None = None,
 ) -> WatchedReAct:
     """Give Lagent's ``ReAct`` with these tools, in the tool protocol that the model was trained in.
 
@@ -217,14 +255,17 @@ def build_react_agent(
         max_repeats: after so many failures of the same call with the same error the loop ends, see :class:`WatchedReAct`.
         system: the conversation's own system text, before the tools.
         on_step: is told of every observation.
+        max_unreadable: after so many replies in a row that hold neither a call nor an answer the loop ends; None asks for the
+            format again until ``max_turn``.
 
     Raises:
-        ConfigError: the language or the protocol is unknown, or ``max_turn`` or ``max_repeats`` is less than 1.
+        ConfigError: the language or the protocol is unknown, or one of the limits is less than 1.
     """
     if max_repeats is not None:
         RepeatedCalls(max_repeats)
-    if max_turn < 1:
-        raise ConfigError(f"max_turn must be >= 1, got {max_turn}")
+    for setting, value in (("max_turn", max_turn), ("max_unreadable", max_unreadable)):
+        if value is not None and value < 1:
+            raise ConfigError(f"{setting} must be >= 1, got {value}")
     if protocol is None:
         protocol = llm.prompts.protocol if hasattr(llm, "prompts") else LAGENT_PROTOCOLS["en"]
     spoken = get_protocol(protocol)
@@ -233,4 +274,4 @@ def build_react_agent(
     else:
         own = SpokenProtocol(spoken, language, system)
     own.on_step = on_step
-    return WatchedReAct(llm, XAgentExecutor(list(tools)), own, max_turn, max_repeats)
+    return WatchedReAct(llm, XAgentExecutor(list(tools)), own, max_turn, max_repeats, max_unreadable)

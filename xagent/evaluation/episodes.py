@@ -12,10 +12,16 @@ from typing import Any
 from tqdm import tqdm
 
 from xagent.agent.lagent_tools import playground_actions
-from xagent.agent.react import build_react_agent
+from xagent.agent.react import Ending, build_react_agent, ending_of
 from xagent.chat.protocol import Protocol, get_protocol
 from xagent.evaluation.grading import CallMade, Grades, grade
 from xagent.playground import Episode
+
+MAX_UNREADABLE = 2
+"""After so many replies in a row that hold neither a call nor an answer an episode ends.
+
+The model was asked for the format and did not keep it; it would only use up the replies that are left.
+"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class EpisodeResult:
         observations: what it was shown after each reply; None after a final answer.
         calls: the calls that were made.
         answer: the final answer, None where the loop ended without one.
+        ending: how the loop ended.
     """
 
     episode: Episode
@@ -35,6 +42,7 @@ class EpisodeResult:
     calls: tuple[CallMade, ...]
     answer: str | None
     grades: Grades
+    ending: Ending
 
 
 @dataclass(frozen=True)
@@ -94,13 +102,17 @@ def evaluate_episodes(
 def run_episode(llm: Any, episode: Episode, *, max_new_tokens: int = 120, max_turn: int = 6, **sampling: float) -> EpisodeResult:
     """Let a model work through one episode; Lagent's system text is in the episode's language.
 
+    It ends with an answer, after ``max_turn`` replies, when the same call fails in the same way three times, or after
+    ``MAX_UNREADABLE`` unreadable replies in a row.
+
     ``sampling`` is handed to the model: ``temperature``, ``top_p``, ``seed``.
 
     Raises:
         ConfigError: the episode offers a tool that the playground can't run.
     """
     protocol = llm.prompts.protocol if hasattr(llm, "prompts") else get_protocol("react")
-    agent = build_react_agent(llm, playground_actions(episode.tools), episode.language, max_turn)
+    tools = playground_actions(episode.tools)
+    agent = build_react_agent(llm, tools, episode.language, max_turn, max_unreadable=MAX_UNREADABLE)
     outcome = agent.chat(episode.question, max_new_tokens=max_new_tokens, **sampling)
     replies = [step["content"] for step in outcome.inner_steps if step["role"] == "assistant"]
     observations = [_observation(action) for action in outcome.actions]
@@ -108,7 +120,7 @@ def run_episode(llm: Any, episode: Episode, *, max_new_tokens: int = 120, max_tu
     calls = tuple(call for call in found if call is not None)
     answer = outcome.response if observations and observations[-1] is None else None
     grades = grade(episode, replies, calls, answer, protocol)
-    return EpisodeResult(episode, tuple(replies), tuple(observations), calls, answer, grades)
+    return EpisodeResult(episode, tuple(replies), tuple(observations), calls, answer, grades, ending_of(outcome))
 
 
 def _call(reply: str, action: Any, protocol: Protocol) -> CallMade | None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from xagent.evaluation.episodes import EpisodeResult, evaluate_episodes
+from xagent.evaluation.episodes import MAX_UNREADABLE, EpisodeResult, evaluate_episodes
 from xagent.evaluation.items import ItemKey, ItemResult, Metric
 from xagent.evaluation.replies import Replying
 from xagent.evaluation.suite import text_digest
@@ -45,6 +45,7 @@ class PlaygroundSuite:
         self._episodes = {episode.id: episode for episode in generated}
         self.settings: Mapping[str, Any] = {
             **asdict(replying),
+            "max_unreadable": MAX_UNREADABLE,
             "items": text_digest(asdict(episode) for episode in self._episodes.values()),
         }
 
@@ -82,10 +83,14 @@ def item_of(result: EpisodeResult, repeat: int = 0) -> ItemResult:
 
 
 def failure_of(result: EpisodeResult) -> str | None:
-    """Give the first thing that went wrong in an episode that was not solved, None in one that was."""
+    """Give what went wrong in an episode that was not solved, None in one that was.
+
+    An early end for want of readable replies comes first, then the first of the points that grades tell.
+    """
     grades, steps = result.grades, result.episode.steps
     kinds = (
         (grades.solved, None),
+        (result.ending == "unreadable", f"stopped after {MAX_UNREADABLE} unreadable replies in a row"),
         (grades.valid_replies == 0, "no reply in valid format"),
         (not steps and bool(result.calls), "call where none is right"),
         (bool(steps) and not result.calls, "no call"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from xagent.agent.react import Ending
 from xagent.errors import OutputError
-from xagent.evaluation.episodes import EpisodeResult, EpisodeResults
+from xagent.evaluation.episodes import MAX_UNREADABLE, EpisodeResult, EpisodeResults
 from xagent.evaluation.markdown import fenced, percent, table
 
 METRICS = ("valid_format", "right_tool", "right_arguments", "solved", "false_calls")
@@ -20,6 +22,12 @@ LABELS = {
     "false_calls": "false calls",
 }
 SIDES = ("seen", "unseen")
+ENDINGS: Mapping[Ending, str] = {
+    "answer": "final answer",
+    "turns": "no answer within the replies allowed",
+    "repeats": "the same call failed in the same way again and again",
+    "unreadable": f"{MAX_UNREADABLE} unreadable replies in a row",
+}
 _SHOWN = 400
 """How many characters of a reply the example dialogues show."""
 Summary = dict[str, dict[str, float]]
@@ -126,6 +134,7 @@ def _markdown(
     parts = [f"# {title}", f"Made by `{command}`." if command else "", _before_after(base, tuned)]
     parts += [_WORDS, "## By kind of episode", _groups(base, tuned, lambda result: f"{_side(result)}, {result.episode.kind}")]
     parts += ["## By language", _groups(base, tuned, lambda result: f"{_side(result)}, {result.episode.language}")]
+    parts += ["## How episodes ended", _endings(base, tuned)]
     parts += ["## Three episodes", *(_dialogue(*pair) for pair in _examples(base, tuned))]
     parts += ["## Seconds", _seconds(seconds), *notes]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -163,6 +172,12 @@ def _groups(base: EpisodeResults, tuned: EpisodeResults, key: Callable[[EpisodeR
         cells = [f"{metrics['episodes']:.0f}", percent(before.get(name, empty)["solved"])]
         rows.append([name, *cells, *(percent(metrics[metric]) for metric in METRICS)])
     return table(head, rows)
+
+
+def _endings(base: EpisodeResults, tuned: EpisodeResults) -> str:
+    found = [Counter(result.ending for result in results) for results in (base, tuned)]
+    rows = [[words, *(str(counted[ending]) for counted in found)] for ending, words in ENDINGS.items()]
+    return table(["", "base", "tuned"], rows)
 
 
 def _examples(base: EpisodeResults, tuned: EpisodeResults) -> list[tuple[EpisodeResult, EpisodeResult]]:
