@@ -65,8 +65,11 @@ def test_cutting_the_batch_otherwise_changes_nothing(
     same(one_by_eight, tmp_path)
 
 
-def test_two_ranks_are_one(config: Path, one_by_eight: Path, train_process: Any, tmp_path: Path) -> None:
-    run = train_process(config, tmp_path, "--nproc-per-node", "2", **cut(2, 2))
+@pytest.mark.parametrize("strategy", [(), ("--deepspeed", "zero2")], ids=["ddp", "zero2"])
+def test_two_ranks_are_one(
+    config: Path, one_by_eight: Path, train_process: Any, tmp_path: Path, strategy: tuple[str, ...]
+) -> None:
+    run = train_process(config, tmp_path, "--nproc-per-node", "2", *strategy, **cut(2, 2))
     assert run.returncode == 0, run.stderr
     same(one_by_eight, tmp_path)
 

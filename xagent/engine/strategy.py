@@ -263,8 +263,8 @@ class DeepSpeed(_Resumable, DeepSpeedStrategy):
         assert model is not None
         wrapper = self._build_window_wrapper(optim_wrapper, model, WindowDeepSpeedOptimWrapper)
         self.config["gradient_accumulation_steps"] = wrapper.window
-        if wrapper.clip_grad:
-            self.config["gradient_clipping"] = float(wrapper.clip_grad["max_norm"])
+        # Always said: DeepSpeed clips at 1.0 where it is told nothing.
+        self.config["gradient_clipping"] = float((wrapper.clip_grad or {}).get("max_norm", 0.0))
         precision = {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(getattr(model, "autocast_dtype", None))
         if local_device().type != "cuda":
             precision = None  # on a CPU weights stay in fp32 and only products are cast
