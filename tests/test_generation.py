@@ -13,6 +13,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from xagent.errors import CheckpointError, ConfigError
 from xagent.model.generation import Completion, Generator, load_model
+from xagent.model.generation_batch import Row, Sampling, choose
 
 VOCABULARY = 260
 STOP = 7
@@ -114,6 +115,27 @@ def test_sampling_depends_on_the_seed_and_not_on_the_batch() -> None:
     assert sample(4, temperature=1.0, top_p=1e-6) == sample(4)
     same = Generator(model, tiny_tokenizer()).generate([given[0]] * 2, 20, [], temperature=1.0)
     assert same[0] != same[1]
+
+
+@pytest.mark.parametrize(
+    "temperature, top_p, shares",
+    [(1.0, 1.0, [0.5, 0.0, 0.3, 0.2]), (0.5, 1.0, [0.6579, 0.0, 0.2368, 0.1053]), (1.0, 0.6, [0.625, 0.0, 0.375, 0.0])],
+)
+def test_tokens_are_drawn_as_often_as_they_are_likely(temperature: float, top_p: float, shares: list[float]) -> None:
+    logits = torch.tensor([[0.5, 0.0, 0.3, 0.2]]).log()
+    chosen = [Sampling(temperature, top_p, seed) for seed in range(2000)]
+    rows = [Row([1], 1, frozenset(), sampling, sampling.stream(index)) for sampling in chosen for index in (0, 1)]
+    drawn = [one.token for one in choose(logits.expand(len(rows), -1), rows)]
+    assert [drawn.count(token) / len(drawn) for token in range(4)] == pytest.approx(shares, abs=0.03)
+    assert 1 not in drawn and (top_p == 1 or 3 not in drawn)
+    assert len(set(drawn)) == sum(share > 0 for share in shares)
+
+
+def test_greedy_rows_beside_drawn_ones_take_the_likeliest() -> None:
+    coldest = Sampling(1e-40, 1.0, 1)
+    rows = [Row([1], 1, frozenset()), Row([1], 1, frozenset(), coldest, coldest.stream()), Row([1], 1, frozenset())]
+    logits = torch.tensor([[0.0, 1.0, 0.5], [2.0, 1.0, 0.0], [0.0, 1.0, 3.0]])
+    assert [one.token for one in choose(logits, rows)] == [1, 0, 2]
 
 
 def test_the_model_goes_back_to_training_with_gradients() -> None:

@@ -232,9 +232,11 @@ def choose(logits_BV: torch.Tensor, rows: Sequence[Row]) -> list[Chosen]:
     """
     allowed_BV = _only_allowed(logits_BV, rows)
     tokens = allowed_BV.argmax(-1).tolist()
-    for index, row in enumerate(rows):
-        if row.stream is not None:
-            tokens[index] = _draw(allowed_BV[index], row.sampling, row.stream)
+    drawing = [index for index, row in enumerate(rows) if row.stream is not None]
+    if drawing:
+        drawn = _draw(allowed_BV if len(drawing) == len(rows) else allowed_BV[drawing], [rows[index] for index in drawing])
+        for index, token in zip(drawing, drawn, strict=True):
+            tokens[index] = token
     return [
         Chosen(token) if row.logprobs is None else _with_logprobs(token, logits_V, row.logprobs)
         for token, logits_V, row in zip(tokens, logits_BV, rows, strict=True)
@@ -251,14 +253,22 @@ def _only_allowed(logits_BV: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
     return logits_BV
 
 
-def _draw(logits_V: torch.Tensor, sampling: Sampling, stream: torch.Generator) -> int:
-    logits_V = logits_V.float().cpu()
-    probabilities_V = torch.softmax((logits_V - logits_V.max()) / sampling.temperature, -1)
-    if sampling.top_p < 1:
-        sorted_V, order_V = probabilities_V.sort(descending=True)
-        sorted_V[sorted_V.cumsum(-1) - sorted_V >= sampling.top_p] = 0
-        probabilities_V = torch.zeros_like(sorted_V).scatter(-1, order_V, sorted_V)
-    return int(torch.multinomial(probabilities_V, 1, generator=stream))
+def _draw(logits_BV: torch.Tensor, rows: Sequence[Row]) -> list[int]:
+    """Draw each row's token with one number of its own stream: where that falls in the running sum of its probabilities."""
+    logits_BV = logits_BV.float().cpu()
+    temperature_B1 = torch.tensor([[max(row.sampling.temperature, 1e-30)] for row in rows])  # less would be 0 in float32
+    probabilities_BV = torch.softmax((logits_BV - logits_BV.amax(-1, keepdim=True)) / temperature_B1, -1)
+    cut = [index for index, row in enumerate(rows) if row.sampling.top_p < 1]
+    if cut:
+        top_p_B1 = torch.tensor([[rows[index].sampling.top_p] for index in cut])
+        sorted_BV, order_BV = probabilities_BV[cut].sort(descending=True)
+        sorted_BV[sorted_BV.cumsum(-1) - sorted_BV >= top_p_B1] = 0
+        probabilities_BV[cut] = torch.zeros_like(sorted_BV).scatter(-1, order_BV, sorted_BV)
+    sums_BV = probabilities_BV.cumsum(-1, dtype=torch.float64)
+    place_B1 = torch.stack([torch.rand(1, generator=row.stream, dtype=torch.float64) for row in rows])
+    # To the right of all sums that it has reached: a token of probability 0 adds nothing to the sum and is never found.
+    tokens_B1 = torch.searchsorted(sums_BV, place_B1 * sums_BV[:, -1:], right=True)
+    return [min(token, sums_BV.shape[-1] - 1) for token in tokens_B1[:, 0].tolist()]
 
 
 def _with_logprobs(token: int, logits_V: torch.Tensor, count: int) -> Chosen:

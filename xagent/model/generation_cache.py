@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from transformers import DynamicCache
@@ -96,8 +98,18 @@ class RoomyLayer(DynamicLayer):
 
 def can_batch(model: Any) -> bool:
     """Say whether all layers of a model keep keys and values that rows of a batch can share (recurrent ones don't)."""
-    layers = DynamicCache(config=model.config).layers
-    return bool(layers) and all(type(layer) in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers)
+    return _shared_layers(model) > 0
+
+
+_found: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
+
+def _shared_layers(model: Any) -> int:
+    """Give how many layers rows can share, 0 where they can't; found out once, which takes as long as reading a short prompt."""
+    if model not in _found:
+        layers = DynamicCache(config=model.config).layers
+        _found[model] = len(layers) if all(type(one) in (DynamicLayer, DynamicSlidingWindowLayer) for one in layers) else 0
+    return _found[model]
 
 
 def new_cache(model: Any, row: Rows | None = None) -> DynamicCache:
@@ -105,11 +117,12 @@ def new_cache(model: Any, row: Rows | None = None) -> DynamicCache:
 
     Sliding layers keep everything here; the model's mask hides what lies outside their window.
     """
-    cache = DynamicCache(config=model.config)
-    if can_batch(model):
-        cache.layers = [RoomyLayer() for _ in cache.layers]
-        for layer, states in zip(cache.layers, row or (), strict=bool(row)):
-            layer.put(*states)
+    if not can_batch(model):
+        return DynamicCache(config=model.config)
+    cache = DynamicCache()
+    cache.layers = [RoomyLayer() for _ in range(_shared_layers(model))]
+    for layer, states in zip(cache.layers, row or (), strict=bool(row)):
+        layer.put(*states)
     return cache
 
 
@@ -127,7 +140,7 @@ class _Kept:
     rows: Rows
     adapter: str | None
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         return sum(states.nbytes for pair in self.rows for states in pair)
 
@@ -153,11 +166,10 @@ class Memory:
 
     def find(self, prompt: Sequence[int], adapter: str | None = None) -> tuple[int, Rows]:
         """Give how many of the prompt's first tokens are known, at least one being left to compute, and their keys and values."""
-        best, length = None, 0
+        best, length, ids = None, 0, tuple(prompt)
         for kept in self._kept:
-            shared = _shared(kept.ids, prompt) if kept.adapter == adapter else 0
-            if shared > length:
-                best, length = kept, shared
+            if kept.adapter == adapter and kept.ids[: length + 1] == ids[: length + 1]:  # shares more than the best so far
+                best, length = kept, _shared(kept.ids, ids)
         length = min(length, len(prompt) - 1)
         if best is None or length == 0:
             return 0, []
