@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tiny_models import byte_tokenizer
 
-from xagent.inference.engine import Delta, FinishReason, GenerationRequest, Reply
+from xagent.inference.engine import Delta, FinishReason, GenerationRequest, Grammar, Reply
 from xagent.inference.prompting import PromptBuilder
 
 
@@ -96,6 +96,9 @@ class ScriptedEngine:
         self.requests.append(request)
         assert len(self.requests) <= len(self.replies), f"reply {len(self.requests)} is not in the script"
         return ScriptedStream(self.replies[len(self.requests) - 1], request, self.piece)
+
+    def follows(self, grammar: Grammar) -> bool:
+        return False
 
     def close(self) -> None:
         self.closed = True

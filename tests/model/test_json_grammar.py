@@ -41,7 +41,7 @@ def grammars() -> JsonGrammars:
 
 def told(grammars: JsonGrammars, schema: Any, written: str = "") -> str:
     """Give the characters that may follow, the end as a full stop."""
-    constraint = grammars.constraint(json.dumps(schema))
+    constraint = grammars.of_schema(json.dumps(schema))
     for token in TOKENIZER(written, add_special_tokens=False).input_ids:
         constraint.take(token)
     constraint.check()
@@ -63,7 +63,7 @@ def test_what_may_come_next(grammars: JsonGrammars) -> None:
 def test_whatever_a_model_would_say_it_is_an_instance(grammars: JsonGrammars, sampling: Sampling) -> None:
     scheduler = Scheduler(tiny_llama())
     heard = Heard()
-    scheduler.submit(prompts(9)[0], heard, 200, END, sampling, constraint=grammars.constraint(json.dumps(TRIP)))
+    scheduler.submit(prompts(9)[0], heard, 200, END, sampling, constraint=grammars.of_schema(json.dumps(TRIP)))
     text = TOKENIZER.decode(heard.ids)
     scheduler.close()
     assert heard.end == ("stop", len(heard.ids) + 1)
@@ -76,7 +76,7 @@ def test_others_in_the_batch_choose_as_they_like(grammars: JsonGrammars) -> None
     logits_BV = torch.randn(3, 261, generator=torch.Generator().manual_seed(0))
     rows = [Row([1], 9, END, logprobs=1) for _ in range(3)]
     free = [chosen.token for chosen in choose(logits_BV, rows)]
-    rows[1].constraint = grammars.constraint('{"enum": [12, 13]}')
+    rows[1].constraint = grammars.of_schema('{"enum": [12, 13]}')
     kept = logits_BV.clone()
     chosen = choose(logits_BV, rows)
     assert [one.token for one in chosen] == [free[0], TOKENIZER.convert_tokens_to_ids("1"), free[2]]
@@ -90,7 +90,7 @@ def test_others_in_the_batch_choose_as_they_like(grammars: JsonGrammars) -> None
 
 
 def test_a_constraint_that_fails_ends_its_own_request_alone(grammars: JsonGrammars) -> None:
-    constraint = grammars.constraint('{"enum": [1]}')
+    constraint = grammars.of_schema('{"enum": [1]}')
     constraint.take(TOKENIZER.convert_tokens_to_ids("x"))
     assert constraint.allowed(261).all(), "no row of -inf, whatever happened"
     scheduler = Scheduler(tiny_llama())
@@ -115,10 +115,10 @@ def test_a_constraint_that_fails_ends_its_own_request_alone(grammars: JsonGramma
 )
 def test_schemas_that_cant_be_followed_are_refused(grammars: JsonGrammars, schema: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=f"the JSON schema can't be followed: .*{message}"):
-        grammars.constraint(json.dumps(schema))
+        grammars.of_schema(json.dumps(schema))
 
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(ConfigError, match=r"llguidance, which is not installed: pip install 'xagent\[json\]'"):
-        JsonGrammars(TOKENIZER, END).constraint("{}")
+        JsonGrammars(TOKENIZER, END).of_schema("{}")

@@ -12,7 +12,7 @@ from typing import Any
 from tiny_models import byte_tokenizer
 
 from xagent.errors import XAgentError
-from xagent.inference.engine import Delta, GenerationRequest, Reply, TokenLogprob
+from xagent.inference.engine import Delta, GenerationRequest, Grammar, Reply, TokenLogprob
 from xagent.inference.prompting import PromptBuilder
 from xagent.serving.server import make_server, open_socket
 from xagent.serving.service import ServerSettings, Service
@@ -61,6 +61,9 @@ class ScriptedEngine:
         self.requests.append(request)
         self.streams.append(ScriptedStream(request, self.script(request), self.wait))
         return self.streams[-1]
+
+    def follows(self, grammar: Grammar) -> bool:
+        return False
 
     def close(self) -> None:
         self.closed = True

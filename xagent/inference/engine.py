@@ -17,6 +17,19 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 
 @dataclass(frozen=True)
+class Grammar:
+    """What a whole reply must be.
+
+    Attributes:
+        lark: llguidance's dialect of Lark, https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
+        begun: the words that it begins with and that the prompt ends with already.
+    """
+
+    lark: str
+    begun: str = ""
+
+
+@dataclass(frozen=True)
 class GenerationRequest:
     """What to continue, and how.
 
@@ -31,6 +44,7 @@ class GenerationRequest:
         adapter: the name of one of ``engine.adapters``; None is the model that was loaded.
         json_schema: a JSON schema, as JSON text: a reply that the model ends is an instance of it. (One that is cut is the
             beginning of one.) None is any text.
+        grammar: what a reply that the model ends is, in place of ``json_schema``; one that the engine :meth:`Engine.follows`.
 
     Raises:
         ConfigError: there is no prompt, or a setting is out of range.
@@ -45,6 +59,7 @@ class GenerationRequest:
     logprobs: int | None = None
     adapter: str | None = None
     json_schema: str | None = None
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         faults = []
@@ -60,6 +75,8 @@ class GenerationRequest:
             faults.append("a stop word is empty")
         if self.logprobs is not None and not 0 <= self.logprobs <= 20:
             faults.append(f"logprobs must be from 0 to 20, got {self.logprobs}")
+        if self.json_schema is not None and self.grammar is not None:
+            faults.append("a reply is kept to a JSON schema or to a grammar, not to both")
         if faults:
             raise ConfigError(faults)
 
@@ -149,9 +166,13 @@ class Engine(Protocol):
         """Begin a reply.
 
         Raises:
-            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema can't be followed.
+            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema or the grammar can't be
+                followed.
             XAgentError: the engine was closed.
         """
+
+    def follows(self, grammar: Grammar) -> bool:
+        """Say whether replies can be kept to a grammar."""
 
     def close(self) -> None:
         """Cancel what runs and free the model. More than once is fine."""

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from xagent.inference.engine import Delta, Engine, GenerationRequest, Reply, ReplyStream
+from xagent.inference.engine import Delta, Engine, GenerationRequest, Grammar, Reply, ReplyStream
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,13 @@ class Lead:
         until: the words at which the model's own beginning ends; they are not shown. It also ends where the model does.
         text: what stands there instead, at the beginning of a line.
         prompt_ids: gives the prompt that ends with so much of the reply.
+        grammar: what the text and all that follows it must be.
     """
 
     until: tuple[str, ...]
     text: str
     prompt_ids: Callable[[str], Sequence[int]]
+    grammar: Grammar | None = None
 
 
 class LedReplyStream:
@@ -102,7 +104,7 @@ class LedReplyStream:
         context = self._engine.context
         if room < 1 or (context is not None and len(prompt_ids) >= context):
             return None
-        return replace(self._request, prompt_ids=prompt_ids, max_new_tokens=room)
+        return replace(self._request, prompt_ids=prompt_ids, max_new_tokens=room, grammar=self._lead.grammar)
 
     def _go_on(self, request: GenerationRequest) -> bool:
         """Ask for the rest, unless the reply was cancelled."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from xagent.errors import EngineError
-from xagent.inference.engine import GenerationRequest
+from xagent.errors import ConfigError, EngineError
+from xagent.inference.engine import GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
 from xagent.model.generation_batch import Sampling
-from xagent.model.json_grammar import JsonGrammars
+from xagent.model.json_grammar import JsonConstraint, JsonGrammars
 from xagent.model.scheduler import Scheduler, Ticket
 
 
@@ -29,12 +29,12 @@ class LocalEngine:
         """Begin a reply.
 
         Raises:
-            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema can't be followed (which takes
-                llguidance, extra ``[json]``).
+            ConfigError: the prompt fills the context, the adapter is unknown, or the JSON schema or the grammar can't be
+                followed (which takes llguidance, extra ``[json]``).
             EngineError: the engine was closed.
         """
         check_request(request, self.context, self.adapters)
-        constraint = None if request.json_schema is None else self._grammars.constraint(request.json_schema)
+        constraint = self._constraint(request)
         stream = LocalReplyStream(request, self.prompts)
         stream.scheduler = self.scheduler
         try:
@@ -51,6 +51,19 @@ class LocalEngine:
         except RuntimeError as error:
             raise EngineError("the engine was closed; load the model again") from error
         return stream
+
+    def follows(self, grammar: Grammar) -> bool:
+        """Say whether replies can be kept to a grammar: llguidance is installed, and understands it."""
+        try:
+            self._grammars.of_lark(grammar.lark, grammar.begun)
+        except ConfigError:
+            return False
+        return True
+
+    def _constraint(self, request: GenerationRequest) -> JsonConstraint | None:
+        if request.json_schema is not None:
+            return self._grammars.of_schema(request.json_schema)
+        return None if request.grammar is None else self._grammars.of_lark(request.grammar.lark, request.grammar.begun)
 
     def close(self) -> None:
         """Cancel what runs and free the model."""

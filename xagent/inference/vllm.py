@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xagent.errors import EngineError
-from xagent.inference.engine import FinishReason, GenerationRequest
+from xagent.inference.engine import FinishReason, GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
 from xagent.model.generation_batch import Chosen
@@ -80,6 +80,10 @@ class VllmEngine:
         self._running.add(stream)
         threading.Thread(target=self._generate, args=(stream,), name="vllm request", daemon=True).start()
         return stream
+
+    def follows(self, grammar: Grammar) -> bool:
+        """Say no: a vLLM server can't be told of a grammar whose beginning stands in the prompt."""
+        return False
 
     def close(self) -> None:
         """Cancel what runs and leave the server."""

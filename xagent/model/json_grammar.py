@@ -1,4 +1,4 @@
-"""Which tokens may come next so that a reply is JSON of a schema, by llguidance (extra ``[json]``).
+"""Which tokens may come next so that a reply is JSON of a schema, or a call with such JSON, by llguidance (extra ``[json]``).
 
 llguidance: https://github.com/guidance-ai/llguidance, a grammar engine in Rust that OpenAI and vLLM use too.
 """
@@ -6,7 +6,7 @@ llguidance: https://github.com/guidance-ai/llguidance, a grammar engine in Rust 
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,26 +34,36 @@ class JsonGrammars:
         self._lock = threading.Lock()
         self._tokens: LLTokenizer | None = None
 
-    def constraint(self, schema: str) -> JsonConstraint:
+    def of_schema(self, schema: str) -> JsonConstraint:
         """Give what keeps one reply to a JSON schema, given as JSON text.
 
         Raises:
             ConfigError: llguidance is not installed, can't read the tokenizer, or can't follow the schema.
         """
+        matcher_type = _llguidance()
+        return JsonConstraint(self._matcher(lambda: matcher_type.grammar_from_json_schema(schema, overrides=_WRITTEN)))
+
+    def of_lark(self, lark: str, begun: str = "") -> JsonConstraint:
+        """Give what keeps one reply to a grammar, in llguidance's Lark, which begins with words that are there already.
+
+        Raises:
+            ConfigError: llguidance is not installed, can't read the tokenizer, or can't follow the grammar or a JSON schema in
+                it; or the grammar begins otherwise.
+        """
+        matcher_type = _llguidance()
+        matcher = self._matcher(lambda: matcher_type.grammar_from_lark(lark))
+        if not matcher.consume_tokens(self._read_tokens().tokenize_str(begun, parse_special=True)):
+            raise ConfigError(f"the grammar does not begin with {begun!r}: {_one_line(matcher.get_error())}")
+        return JsonConstraint(matcher)
+
+    def _matcher(self, grammar: Callable[[], str]) -> LLMatcher:
         try:
-            from llguidance import LLMatcher
-        except ImportError as error:
-            raise ConfigError(
-                "a reply can be kept to a JSON schema with llguidance, which is not installed: pip install 'xagent[json]'"
-            ) from error
-        tokens = self._read_tokens()
-        try:
-            matcher = LLMatcher(tokens, LLMatcher.grammar_from_json_schema(schema, overrides=_WRITTEN), log_level=0)
+            matcher = _llguidance()(self._read_tokens(), grammar(), log_level=0)
         except ValueError as error:
             raise ConfigError(f"the JSON schema can't be followed: {_one_line(error)}") from error
         if matcher.is_error():
             raise ConfigError(f"the JSON schema can't be followed: {_one_line(matcher.get_error())}")
-        return JsonConstraint(matcher)
+        return matcher
 
     def _read_tokens(self) -> LLTokenizer:
         """Read the vocabulary at the first use: of a large one that takes about a second."""
@@ -96,6 +106,16 @@ class JsonConstraint:
         """
         if self._matcher.is_error():
             raise ConfigError(f"the JSON schema can't be followed any more: {_one_line(self._matcher.get_error())}")
+
+
+def _llguidance() -> type[LLMatcher]:
+    try:
+        from llguidance import LLMatcher
+    except ImportError as error:
+        raise ConfigError(
+            "a reply can be kept to a JSON schema with llguidance, which is not installed: pip install 'xagent[json]'"
+        ) from error
+    return LLMatcher
 
 
 def _one_line(message: object) -> str:

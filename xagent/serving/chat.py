@@ -116,10 +116,11 @@ class ChatCompletion(Completion):
             raise ApiError(400, "'top_logprobs' needs 'logprobs': true", "top_logprobs")
         schema = read_format(parameters)
         self.service.adapter_of(parameters.model)
-        prompt = await asyncio.to_thread(chat_prompt, self.service.engine.prompts, parameters)
+        engine = self.service.engine
+        prompt = await asyncio.to_thread(chat_prompt, engine.prompts, parameters, engine.follows)
         most = parameters.max_completion_tokens or parameters.max_tokens
         logprobs = (parameters.top_logprobs or 0) if parameters.logprobs else None
-        requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs, schema)
+        requests = generation_requests(self.service, parameters, [prompt.ids], most, logprobs, schema, prompt.grammar)
         self._choices = [Choice(self.service, index, prompt, parameters.logprobs) for index in range(len(requests))]
         await self._submit(requests, prompt.lead)
 

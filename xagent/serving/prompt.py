@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,8 +11,10 @@ from xagent.chat.protocol import Protocol
 from xagent.chat.reply import Reply
 from xagent.chat.stream import PlainReader, ReplyReader, reply_reader
 from xagent.errors import DataError
+from xagent.inference.engine import Grammar
 from xagent.inference.led_reply import Lead
 from xagent.inference.prompting import PromptBuilder
+from xagent.serving.call_grammar import call_grammars
 from xagent.serving.conversation import read_conversation, read_tools
 from xagent.serving.errors import ApiError
 from xagent.serving.parameters import ChatParameters
@@ -38,6 +40,7 @@ class ChatPrompt:
         protocol: what the reply is in.
         opening: the beginning of the reply, which the prompt ends with: how a call is forced, and a line begun.
         lead: how a call is forced where the model thinks first; it is part of the reply's text.
+        grammar: what a forced call is kept to; that of a lead is in there.
         plain: the reply is text whatever it says.
         continues: the reply goes on with the client's last message.
         max_calls: how many calls are read, None: all.
@@ -47,6 +50,7 @@ class ChatPrompt:
     protocol: Protocol
     opening: str = ""
     lead: Lead | None = None
+    grammar: Grammar | None = None
     plain: bool = False
     continues: bool = False
     max_calls: int | None = None
@@ -58,8 +62,11 @@ class ChatPrompt:
         return reply_reader(self.protocol, self.max_calls)
 
 
-def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
+def chat_prompt(prompts: PromptBuilder, request: ChatParameters, follows: Callable[[Grammar], bool] | None = None) -> ChatPrompt:
     """Put the prompt together.
+
+    Args:
+        follows: says whether the engine can keep a reply to a grammar: forced calls are kept to the first that it can.
 
     Raises:
         ApiError: 400: messages, tools or the choice can't be; 422: they are well formed, and this model's template or protocol
@@ -74,19 +81,24 @@ def chat_prompt(prompts: PromptBuilder, request: ChatParameters) -> ChatPrompt:
         raise ApiError(
             400, "the last message is the assistant's and is continued; no call can be forced inside it", "tool_choice"
         )
-    opening, lead = "", None
-    if choice.mode == "required" and prompts.protocol.after_thought:
-        lead = _lead_to_call(prompts, conversation, choice.name)
-    elif choice.mode == "required":
-        opening = call_opening(prompts, tools, choice.name)
+    one = choice.name is not None or not request.parallel_tool_calls
+    opening, lead, grammar = "", None, None
+    if choice.mode == "required":
+        begun = call_opening(prompts, tools, choice.name)
+        chosen = [tool for tool in tools if choice.name in (None, tool.name)]
+        grammars = call_grammars(prompts, chosen, begun, many=not one) if follows else []
+        grammar = next((found for found in grammars if follows and follows(found)), None)
+        if prompts.protocol.after_thought:
+            lead, grammar = _lead_to_call(prompts, conversation, begun, grammar), None
+        else:
+            opening = begun
     elif continues:
         opening = line_end_behind_observation(conversation.messages[-1].content)
     elif not offered and _speaks(conversation):
         opening = answer_opening(prompts, whole=(request.response_format or {}).get("type", "text") != "text")
     ids = _prompt_ids(prompts, conversation, opening, continues)
     plain = not offered and (continues or not opening)
-    one = choice.name is not None or not request.parallel_tool_calls
-    return ChatPrompt(ids, prompts.protocol, opening, lead, plain, continues, 1 if one else None)
+    return ChatPrompt(ids, prompts.protocol, opening, lead, grammar, plain, continues, 1 if one else None)
 
 
 def read_choice(choice: str | Mapping[str, Any] | None, tools: tuple[ToolSpec, ...]) -> ToolChoice:
@@ -154,13 +166,13 @@ def _some_arguments(tool: ToolSpec) -> dict[str, Any]:
     return dict.fromkeys(list(properties)[:1], "") if isinstance(properties, Mapping) else {}
 
 
-def _lead_to_call(prompts: PromptBuilder, conversation: Conversation, name: str | None) -> Lead:
+def _lead_to_call(prompts: PromptBuilder, conversation: Conversation, opening: str, grammar: Grammar | None) -> Lead:
     """Give what leads from the model's own thought to a call."""
 
     def prompt_ids(begun: str) -> list[int]:
         return prompts.prompt_ids(_begun(conversation, begun), continue_last=True)
 
-    return Lead(prompts.protocol.after_thought, call_opening(prompts, conversation.tools, name), prompt_ids)
+    return Lead(prompts.protocol.after_thought, opening, prompt_ids, grammar)
 
 
 def line_end_behind_observation(words: str) -> str:

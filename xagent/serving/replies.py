@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from xagent.errors import ConfigError, XAgentError
-from xagent.inference.engine import Delta, GenerationRequest, Reply, ReplyStream
+from xagent.inference.engine import Delta, GenerationRequest, Grammar, Reply, ReplyStream
 from xagent.inference.led_reply import Lead, LedReplyStream
 from xagent.serving.errors import ApiError
 from xagent.serving.parameters import Parameters
@@ -125,6 +125,7 @@ def generation_requests(
     most: int | None,
     logprobs: int | None,
     schema: str | None = None,
+    grammar: Grammar | None = None,
 ) -> list[GenerationRequest]:
     """Give what the engine is asked: ``n`` replies to each prompt, each with a seed of its own.
 
@@ -134,7 +135,7 @@ def generation_requests(
         prompts: token ids.
         most: how many tokens a reply may have, None: what the settings say.
         logprobs: see :class:`GenerationRequest`.
-        schema: its ``json_schema``.
+        schema, grammar: its ``json_schema`` and ``grammar``.
 
     Raises:
         ApiError: the model is unknown, a prompt fills its context, or a value is out of range.
@@ -155,7 +156,7 @@ def generation_requests(
         for number in range(parameters.n):
             seed = (first + number) % 2**63
             try:
-                made.append(GenerationRequest(ids, room, temperature, top_p, seed, stop, logprobs, adapter, schema))
+                made.append(GenerationRequest(ids, room, temperature, top_p, seed, stop, logprobs, adapter, schema, grammar))
             except ConfigError as error:
                 raise ApiError(400, str(error)) from error
     return made
