@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +24,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
+        "cores_of_machine": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": round(os.getloadavg()[0], 2),
@@ -40,16 +44,50 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path | None = None) -> Path:
-    """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, versions, machine and figures."""
+def commit() -> str | None:
+    """Give the commit that is measured, with ``+changes`` where ``xagent`` or ``benchmarks`` differ from it."""
+    try:
+        name = _git("rev-parse", "--short=10", "HEAD")
+        changed = _git("status", "--porcelain", "--", "xagent", "configs", "benchmarks/*.py")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{name}+changes" if changed else name
+
+
+def add_part_option(parser: argparse.ArgumentParser) -> None:
+    """Give a benchmark ``--add``, with which it can be run in parts."""
+    parser.add_argument("--add", action="store_true", help="add to the figures that are there instead of starting anew")
+
+
+def earlier_figures(name: str, add: bool, folder: Path | None = None) -> Any:
+    """Read what an earlier part measured; None without ``--add``, and where nothing is there."""
+    path = (folder or RESULTS) / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8"))["figures"] if add and path.exists() else None
+
+
+def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path | None = None, add: bool = False) -> Path:
+    """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, date, commit, versions, machine and figures.
+
+    With ``add`` those of the parts that were measured before are kept under ``earlier_parts``; merging the figures is the
+    caller's work (:func:`earlier_figures`).
+    """
     folder = folder or RESULTS
     folder.mkdir(parents=True, exist_ok=True)
     # Of a path only the last part is kept: where things lie on one machine tells nobody anything.
     words = [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
-    command = " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
     path = folder / f"{name}.json"
-    content = {"command": command, "versions": versions(), "machine": machine, "figures": figures}
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    content: dict[str, Any] = {
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
+        "versions": versions(),
+        "machine": machine,
+    }
+    if add and path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        earlier = {key: before[key] for key in content if key in before}
+        content["earlier_parts"] = [*before.get("earlier_parts", []), earlier]
+    path.write_text(json.dumps({**content, "figures": figures}, indent=1) + "\n", encoding="utf-8")
     return path
 
 
@@ -60,6 +98,11 @@ def table(headers: list[str], rows: list[list[str]]) -> str:
     return "\n".join(
         "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in lines
     )
+
+
+def _git(*words: str) -> str:
+    root = Path(__file__).resolve().parents[1]
+    return subprocess.run(["git", *words], check=True, capture_output=True, text=True, cwd=root).stdout.strip()
 
 
 def _processor() -> str:

@@ -1,10 +1,10 @@
 """The runner's steady-state speed against the same step in a bare PyTorch loop, and where the runner's time goes.
 
-    python benchmarks/train_overhead.py [CONFIG] [--rounds 20] [--steps 10]
+    python benchmarks/train_overhead.py [CONFIG] [--rounds 20] [--steps 3] [--add]
 
 Both train their own copy of the model on the same rows in the same order, by turns: a round of the runner's (with its hooks,
 logging and data loading), then a round of the bare loop. Medians over the rounds are compared, so slow moments of the machine
-hit both. The first two rounds are not counted.
+hit both. The first two rounds are not counted. With --add the rounds are added to those that were measured before.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe_machine, save_results, table
+from machine import add_part_option, describe_machine, earlier_figures, save_results, table
 from mmengine.config import Config
 from mmengine.hooks import Hook
 
@@ -113,12 +113,15 @@ class ByTurns(Hook):
         begin = time.perf_counter()
         bare_tokens = sum(self.bare.step() for _ in range(self.steps))
         bare_seconds = synchronise() - begin
+        if tokens != bare_tokens:
+            raise RuntimeError(f"The runner trained {tokens} tokens in a round, the bare loop {bare_tokens}: not the same rows.")
         self.rounds.append(
             {
                 "runner_tokens_per_second": tokens / seconds,
                 "bare_tokens_per_second": bare_tokens / bare_seconds,
                 "ratio": (tokens / seconds) / (bare_tokens / bare_seconds),
                 "core_share": self.core / seconds,
+                "tokens": tokens,
             }
         )
         self._start(runner)
@@ -146,9 +149,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", nargs="?", default="nano_qlora_agent")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=10, help="optimizer steps in a round")
-    parser.add_argument("--conversations", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=3, help="optimizer steps in a round")
+    parser.add_argument("--conversations", type=int, default=1000)
     parser.add_argument("--cfg-options", nargs="*", default=[], metavar="KEY=VALUE")
+    add_part_option(parser)
     args = parser.parse_args()
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as name:
@@ -161,6 +165,8 @@ def main() -> None:
         cfg.work_dir = str(folder / "work")
         validate_config(cfg)
         rounds = measure(cfg, args.rounds, args.steps)
+    figures = earlier_figures("train_overhead", args.add) or {}
+    rounds = [*figures.get(args.config, {}).get("rounds", []), *rounds]
     median = {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
     rows = [
         ["runner, tokens/s", f"{median['runner_tokens_per_second']:,.0f}"],
@@ -169,7 +175,8 @@ def main() -> None:
         ["share of the runner's time in forward, backward, optimizer", f"{median['core_share']:.1%}"],
     ]
     print(table([f"{args.config}: medians of {len(rounds)} rounds of {args.steps} steps", ""], rows))
-    print(save_results("train_overhead", machine, {"config": args.config, "median": median, "rounds": rounds}))
+    figures[args.config] = {"steps_in_a_round": args.steps, "median": median, "rounds": rounds}
+    print(save_results("train_overhead", machine, figures, add=args.add))
 
 
 if __name__ == "__main__":
