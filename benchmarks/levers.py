@@ -1,12 +1,15 @@
-"""What each lever of the training step is worth: xagent's step with all of them, and without each, against a bare PyTorch loop.
+"""What each lever of the training step is worth: xagent's step with all of them, without each, and with one alone.
 
-    python benchmarks/levers.py [--vocabulary 8192 128256] [--steps 12] [--rounds 3]
+    python benchmarks/levers.py [--vocabulary 8192 128256] [--variants NAME...] [--steps 5] [--rounds 3] [--add]
     python benchmarks/levers.py --smoke        # what `make bench-smoke` runs: a small model, two minutes
 
 Everyone trains the same model (Llama's shape, hidden 256, 6 layers) by LoRA r 8 on the same global batches of eight samples of
 long-tailed length, 27 % of the tokens trained. The losses must be those of the bare loop (`bare_loop.py`), step for step: if not,
 the exit code is 1. Times are printed and never judged. Runs are interleaved, each in a process of its own; medians are printed.
-The peak is of resident memory above what the process had when its libraries were loaded.
+The first step of a run is not timed. The peak is of resident memory above what the process had when its libraries were loaded.
+
+With --add the runs are added to those that were measured before, so that a long measurement can be cut into parts. The figures
+and their picture are results/levers.json and results/levers.png.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Any
 
 import torch
 from bare_loop import BareLoop, Sample
-from machine import describe_machine, save_results, table
+from machine import add_part_option, describe_machine, earlier_figures, save_results, table
 from peft import LoraConfig
 from step_clock import peak_bytes
 from transformers import AutoModelForCausalLM, LlamaConfig
@@ -39,10 +42,17 @@ GLOBAL_BATCH = 8
 MAX_LENGTH = 1024
 LR = 1e-3
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
-# name -> what differs from "all levers"
+# name -> what differs from "all levers"; "none of them" joins a micro-batch's samples in one row under a mask, nothing padded
+_NONE: dict[str, Any] = dict(rows=False, attention="sdpa", all_logits=True, loss_chunk_size=None, fused=False)
 VARIANTS: dict[str, dict[str, Any]] = {
     "bare loop": {},
     "all levers": {},
+    "none of them": _NONE,
+    "only rows of whole samples": {**_NONE, "rows": True},
+    "only attention inside samples": {**_NONE, "attention": attention.NAME},
+    "only logits at trained positions": {**_NONE, "all_logits": False},
+    "only chunks of logits": {**_NONE, "loss_chunk_size": "auto"},
+    "only fused AdamW": {**_NONE, "fused": True},
     "without rows of whole samples": dict(rows=False),
     "without attention inside samples": dict(attention="sdpa"),
     "without logits at trained positions only": dict(all_logits=True),
@@ -148,16 +158,20 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     before = resident_bytes()
     make: Callable[..., Any] = BareLoop if name == "bare loop" else FastLoop
     loop = make(config, 2, LR, **VARIANTS[name])
-    losses, begin, tokens = [], 0.0, 0
+    losses, begin, processor, tokens = [], 0.0, 0.0, 0
     for place in range(steps):
         batch = samples[place * GLOBAL_BATCH : (place + 1) * GLOBAL_BATCH]
         losses.append(loop.step(batch))
         if place == 0:
-            begin = time.perf_counter()
+            begin, processor = time.perf_counter(), time.process_time()
         else:
             tokens += sum(len(sample["input_ids"]) for sample in batch)
-    rate = tokens / (time.perf_counter() - begin)
-    return {"losses": losses, "tokens_per_second": rate, "peak_bytes": peak_bytes() - before}
+    return {
+        "losses": losses,
+        "tokens_per_second": tokens / (time.perf_counter() - begin),
+        "tokens_per_processor_second": tokens / (time.process_time() - processor),
+        "peak_bytes": peak_bytes() - before,
+    }
 
 
 def settle() -> None:
@@ -181,19 +195,18 @@ def in_process(name: str, args: argparse.Namespace, vocabulary: int) -> dict[str
     return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
-def measure(args: argparse.Namespace, vocabulary: int) -> dict[str, list[dict[str, Any]]]:
-    """Run every variant so many rounds, by turns."""
-    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in VARIANTS}
+def measure(args: argparse.Namespace, vocabulary: int, runs: dict[str, list[dict[str, Any]]]) -> None:
+    """Run the variants so many rounds, by turns, and add the runs to those that are there."""
     for _ in range(args.rounds):
-        for name in VARIANTS:
+        for name in args.variants:
             run = run_variant(name, vocabulary, args.steps, True) if args.smoke else in_process(name, args, vocabulary)
-            runs[name].append(run)
-    return runs
+            runs.setdefault(name, []).append(run)
+            print(f"{time.strftime('%H:%M:%S')} {vocabulary}, {name}: {run['tokens_per_second']:,.0f}", file=sys.stderr)
 
 
 def wrong_losses(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Name the runs whose losses are not the bare loop's."""
-    expected = runs["bare loop"][0]["losses"]
+    expected = runs["bare loop"][0]["losses"] if "bare loop" in runs else next(iter(runs.values()))[0]["losses"]
     faults = []
     for name, each in runs.items():
         tolerance = TOLERANCE["bf16" if "bf16" in name else "fp32"]
@@ -204,26 +217,54 @@ def wrong_losses(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     return faults
 
 
+def medians(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
+    """Give each variant's medians, in the order of ``VARIANTS``."""
+    keys = ("tokens_per_second", "tokens_per_processor_second", "peak_bytes")
+    return {name: {key: statistics.median(run[key] for run in runs[name]) for key in keys} for name in VARIANTS if name in runs}
+
+
 def shown(vocabulary: int, runs: dict[str, list[dict[str, Any]]], memory: bool) -> str:
     """Write medians and ratios as a table."""
-    median = {
-        name: {key: statistics.median(run[key] for run in each) for key in ("tokens_per_second", "peak_bytes")}
-        for name, each in runs.items()
-    }
-    bare, best = median["bare loop"], median["all levers"]
+    median = medians(runs)
+
+    def times(rate: float, name: str) -> str:
+        return f"{rate / median[name]['tokens_per_second']:.2f}" if name in median else "-"
+
     rows = [
         [
             name,
             f"{figures['tokens_per_second']:,.0f}",
-            f"{figures['tokens_per_second'] / bare['tokens_per_second']:.2f}",
-            f"{figures['tokens_per_second'] / best['tokens_per_second']:.2f}",
+            f"{figures['tokens_per_processor_second']:,.0f}",
+            times(figures["tokens_per_second"], "bare loop"),
+            times(figures["tokens_per_second"], "all levers"),
             f"{figures['peak_bytes'] / 1e6:,.0f}" if memory else "-",
             f"{runs[name][0]['losses'][-1]:.4f}",
         ]
         for name, figures in median.items()
     ]
-    headers = [f"vocabulary {vocabulary:,}", "real tok/s", "x bare loop", "x all levers", "peak, MB", "last loss"]
-    return table(headers, rows)
+    headers = ["real tok/s", "a processor's second", "x bare loop", "x all levers", "peak, MB", "last loss"]
+    return table([f"vocabulary {vocabulary:,}", *headers], rows)
+
+
+def plot(results: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> None:
+    """Draw speed and memory of every variant, a row for each vocabulary."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    colours = {"bare loop": "0.6", "none of them": "0.6", "all levers": "C2"}
+    figure, axes = pyplot.subplots(len(results), 2, figsize=(11, 4.6 * len(results)), squeeze=False, sharey="row")
+    for row, (vocabulary, runs) in zip(axes, results.items(), strict=True):
+        median = medians(runs)
+        columns = (("tokens_per_second", 1.0, "real tokens/s"), ("peak_bytes", 1e6, "peak, MB"))
+        for one, (key, unit, label) in zip(row, columns, strict=True):
+            values = [figures[key] / unit for figures in median.values()]
+            one.barh(list(median), values, color=[colours.get(name, "C0") for name in median])
+            one.set_xlabel(f"{label}, vocabulary {int(vocabulary):,}")
+        row[0].invert_yaxis()
+    figure.tight_layout()
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:
@@ -233,22 +274,28 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--smoke", action="store_true", help="a small model in one process; nothing is written")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all; with --smoke those not alone")
+    add_part_option(parser)
     parser.add_argument("--variant", choices=list(VARIANTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.vocabulary = args.vocabulary or ([2048, 32_768] if args.smoke else [8_192, 128_256])
-    args.steps, args.rounds = args.steps or (4 if args.smoke else 12), args.rounds or (1 if args.smoke else 3)
+    args.steps, args.rounds = args.steps or (4 if args.smoke else 5), args.rounds or (1 if args.smoke else 3)
+    args.variants = args.variants or [name for name in VARIANTS if not (args.smoke and name.startswith("only"))]
     if args.variant:
         print(json.dumps(run_variant(args.variant, args.vocabulary[0], args.steps, args.smoke)))
         return
     machine = describe_machine()
-    faults, results = [], {}
+    faults: list[str] = []
+    results = earlier_figures("levers", args.add) or {}
     for vocabulary in args.vocabulary:
-        runs = measure(args, vocabulary)
+        runs = results.setdefault(str(vocabulary), {})
+        measure(args, vocabulary, runs)
         print(shown(vocabulary, runs, memory=not args.smoke), flush=True)
         faults += wrong_losses(runs)
-        results[str(vocabulary)] = runs
     if not args.smoke:
-        print(save_results("levers", machine, results))
+        path = save_results("levers", machine, results, add=args.add)
+        plot(results, path.with_suffix(".png"))
+        print(path)
     if faults:
         sys.exit("Wrong losses:\n" + "\n".join(faults))
 

@@ -18,10 +18,12 @@ _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "mmengine", "datas
 
 
 def describe_machine() -> dict[str, Any]:
-    """Give processor, cores, memory, load, GPU and system."""
+    """Give processor, cores, memory, load, GPU and system, and the commit and the time at which a measurement begins."""
     import torch
 
     return {
+        "begun": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit(),
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "cores_of_machine": os.cpu_count(),
@@ -66,7 +68,7 @@ def earlier_figures(name: str, add: bool, folder: Path | None = None) -> Any:
 
 
 def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path | None = None, add: bool = False) -> Path:
-    """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, date, commit, versions, machine and figures.
+    """Write ``results/NAME.json`` (or ``folder/NAME.json``): the command, versions, machine (with commit and date) and figures.
 
     With ``add`` those of the parts that were measured before are kept under ``earlier_parts``; merging the figures is the
     caller's work (:func:`earlier_figures`).
@@ -78,8 +80,6 @@ def save_results(name: str, machine: dict[str, Any], figures: Any, folder: Path 
     path = folder / f"{name}.json"
     content: dict[str, Any] = {
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
-        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "commit": commit(),
         "versions": versions(),
         "machine": machine,
     }
