@@ -1,6 +1,6 @@
 """Peak memory and speed of converting and encoding many generated conversations: it must not grow with their number.
 
-    python benchmarks/encode_streaming.py [--sizes 20000 200000]
+    python benchmarks/encode_streaming.py [--sizes 20000 200000] [--add]
 
 Each stage runs in a process of its own. Two peaks are sampled over it and its workers, 50 times a second: resident memory as
 the system counts it, in which pages of memory-mapped files are included though they can be dropped at any time; and
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, save_results, table
+from machine import add_part_option, describe_machine, earlier_figures, save_results, table
 
 STAGES = ("convert", "encode")
 
@@ -122,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[20_000, 200_000])
     parser.add_argument("--tokenizer", default="xagent:nano/base")
+    add_part_option(parser)
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="where the data is made, for a while (default: the system's)")
     args = parser.parse_args()
@@ -129,7 +130,9 @@ def main() -> None:
         print(json.dumps(run_stage(args.stage, args.folder, args.tokenizer)))
         return
     machine = describe_machine()
-    measured = [measure(count, args.tokenizer, args.folder) for count in args.sizes]
+    sizes = {figures["conversations"]: figures for figures in earlier_figures("encode_streaming", args.add) or []}
+    sizes.update({count: measure(count, args.tokenizer, args.folder) for count in args.sizes})
+    measured = [sizes[count] for count in sorted(sizes)]
     rows = [
         [
             f"{figures['conversations']:,}",
@@ -143,7 +146,7 @@ def main() -> None:
         for stage in STAGES
     ]
     print(table(["conversations", "stage", "seconds", "conversations/s", "peak RSS, MiB", "of it anonymous, MiB"], rows))
-    print(save_results("encode_streaming", machine, measured))
+    print(save_results("encode_streaming", machine, measured, add=args.add))
 
 
 if __name__ == "__main__":

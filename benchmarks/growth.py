@@ -1,11 +1,13 @@
 """How the cost of training and encoding grows: speed and memory against sample length, row length, vocabulary, records and ranks.
 
-    python benchmarks/growth.py [--only length rows vocabulary records ranks] [--longest 16384] [--most-records 100000]
+    python benchmarks/growth.py [--only length rows vocabulary records ranks] [--longest 32768] [--most-records 1000000]
+    python benchmarks/growth.py --only length --sizes 32768 --add        # one point more
 
 The model is the comparison's (Llama's shape, hidden 256, 6 layers, vocabulary 8,192), by LoRA r 8 in fp32, 27 % of the tokens
-trained. Every point runs in a process of its own; a step is run once before the clock starts. Memory is the peak of resident
-memory above what the process had when its libraries were loaded. The table and the plot are written to results/growth.json and
-results/growth.png; the dotted lines are what theory says, through the first point.
+trained. Every point runs in a process of its own; a step is run once before the clock starts, unless it takes more than a minute:
+then it is the figure. Memory is the peak of resident memory above what the process had when its libraries were loaded, for records
+the whole process's. Table and plot are written to results/growth.json and results/growth.png; the dotted lines are what theory
+says, through the first point.
 
 - length: one sample that fills its row. Work for a token is constant but for attention, which grows with the length.
 - rows: samples of long-tailed length packed into longer rows. Work for a token is constant, whatever the row.
@@ -29,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from compare_work import make_work
-from machine import RESULTS, describe_machine, save_results, table
+from machine import RESULTS, add_part_option, describe_machine, earlier_figures, save_results, table
 
 SUBJECTS = ("length", "rows", "vocabulary", "records", "ranks")
 LENGTHS = (512, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768)
@@ -56,14 +58,16 @@ def train_point(tokens: int, vocabulary: int, packed: bool) -> Point:
     if not packed:
         samples = [{key: torch.cat([sample[key] for sample in samples]) for key in ("input_ids", "labels")}]
     loop.batch_size = tokens  # one row
-    loop.step(samples)
     seconds: list[float] = []
-    begin = time.perf_counter()
-    while len(seconds) < 3 or (time.perf_counter() - begin < 5 and len(seconds) < 20):
+    # The first step warms up; after it there are three to twenty, or one where it takes long.
+    while len(seconds) < 2 or (len(seconds) < 4 and sum(seconds) < 40) or (len(seconds) < 21 and sum(seconds) < 6):
         started = time.perf_counter()
         loop.step(samples)
         seconds.append(time.perf_counter() - started)
-    return {"rate": tokens / statistics.median(seconds), "bytes": peak_bytes() - before}
+        if seconds[0] > 60:
+            break
+    timed = seconds[1:] or seconds
+    return {"rate": tokens / statistics.median(timed), "steps": len(timed), "bytes": peak_bytes() - before}
 
 
 def fill(samples: list[Any], tokens: int) -> list[Any]:
@@ -136,12 +140,14 @@ def points_of(subject: str, args: argparse.Namespace) -> list[tuple[int, list[st
     cache = str(args.cache)
     if subject in ("length", "rows"):
         kind = "1" if subject == "rows" else "0"
-        return [(size, ["train", str(size), "8192", kind]) for size in LENGTHS if size <= args.longest]
-    if subject == "vocabulary":
-        return [(size, ["train", "4096", str(size), "1"]) for size in VOCABULARIES]
-    if subject == "records":
-        return [(size, ["encode", str(size), cache]) for size in RECORDS if size <= args.most_records]
-    return [(size, ["ranks", str(size), cache]) for size in (1, 2)]
+        points = [(size, ["train", str(size), "8192", kind]) for size in LENGTHS if size <= args.longest]
+    elif subject == "vocabulary":
+        points = [(size, ["train", "4096", str(size), "1"]) for size in VOCABULARIES]
+    elif subject == "records":
+        points = [(size, ["encode", str(size), cache]) for size in RECORDS if size <= args.most_records]
+    else:
+        points = [(size, ["ranks", str(size), cache]) for size in (1, 2)]
+    return [point for point in points if not args.sizes or point[0] in args.sizes]
 
 
 def run_point(words: list[str]) -> Point:
@@ -216,8 +222,10 @@ def main() -> None:
     """Measure, print, plot, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=SUBJECTS, default=list(SUBJECTS))
-    parser.add_argument("--longest", type=int, default=16_384, help="tokens of the longest sample and row")
-    parser.add_argument("--most-records", type=int, default=100_000)
+    parser.add_argument("--longest", type=int, default=32_768, help="tokens of the longest sample and row")
+    parser.add_argument("--most-records", type=int, default=1_000_000)
+    parser.add_argument("--sizes", type=int, nargs="+", help="only these points")
+    add_part_option(parser)
     cache = Path(tempfile.gettempdir()) / "xagent_growth"
     parser.add_argument("--cache", type=Path, default=cache, help="models and data, made once")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
@@ -229,14 +237,16 @@ def main() -> None:
     machine = describe_machine()
     if {"records", "ranks"} & set(args.only):
         make_work(args.cache, many=200)
-    figures: dict[str, list[Point]] = {}
+    figures: dict[str, list[Point]] = earlier_figures("growth", args.add, args.out) or {}
     for subject in args.only:
-        figures[subject] = []
+        points = {point["size"]: point for point in figures.get(subject, [])}
         for size, words in points_of(subject, args):
-            figures[subject].append({"size": size, **in_process(words)})
-            print(f"{time.strftime('%H:%M:%S')} {subject} {figures[subject][-1]}", file=sys.stderr, flush=True)
+            points[size] = {"size": size, **in_process(words), "commit": machine["commit"]}
+            print(f"{time.strftime('%H:%M:%S')} {subject} {points[size]}", file=sys.stderr, flush=True)
+        figures[subject] = [points[size] for size in sorted(points)]
         print(shown(subject, figures[subject]), flush=True)
-    path = save_results("growth", machine, figures, args.out)
+    figures = {subject: figures[subject] for subject in SUBJECTS if subject in figures}
+    path = save_results("growth", machine, figures, args.out, args.add)
     plot(figures, path.with_suffix(".png"))
     print(path)
 

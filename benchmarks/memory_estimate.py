@@ -1,15 +1,17 @@
 """The memory that `xagent train --dry-run` foretells against what a training step takes: nano's shape and a wide vocabulary.
 
-    python benchmarks/memory_estimate.py [--tokens 2048]
+    python benchmarks/memory_estimate.py [--tokens 2048] [--models nano wide] [--ways NAME...] [--add]
 
-Each case trains three micro-batches of one row in a process of its own; the peak is of resident memory above what the process
-had when its libraries were loaded and had run once.
+Each case trains four micro-batches of one row, two optimizer steps, in a process of its own, and twice: with the C library's
+allocator as it is, and with one that gives every freed block back to the system at once (glibc's MALLOC_MMAP_THRESHOLD_=65536).
+The second is what tensors take, the first what the process takes, holes between tensors included. Peaks are of resident memory
+above what the process had when its libraries were loaded and had run once. With --add a case replaces its earlier figures only.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from typing import Any
 
 import torch
 from levers import resident_bytes, settle
-from machine import describe_machine, save_results, table
+from machine import add_part_option, describe_machine, earlier_figures, save_results, table
 from mmengine.config import Config
 from peft import LoraConfig
 from step_clock import peak_bytes
@@ -30,6 +32,7 @@ from xagent.engine.memory import expected_memory, measure_model
 from xagent.model import SupervisedFinetune, attention
 
 TRAINED_SHARE = 0.27
+HOLES = "holes between tensors"
 _WIDE = dict(hidden_size=256, intermediate_size=704, num_attention_heads=8, num_key_value_heads=4, vocab_size=128_256)
 _WAYS = {
     "lora": dict(autocast_dtype="fp32", lora=True, how="none"),
@@ -87,34 +90,56 @@ def measured(path: str, way: str, tokens: int) -> int:
     return peak_bytes() - before
 
 
+def in_process(path: str, way: str, tokens: int, allocator: dict[str, str]) -> int:
+    """Measure a case in a process of its own."""
+    words = [sys.executable, __file__, "--tokens", str(tokens), "--case", path, way]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **allocator})
+    return int(done.stdout.splitlines()[-1])
+
+
+def shown(cases: list[dict[str, Any]]) -> str:
+    """Write the cases as a table."""
+    rows = []
+    for case in cases:
+        tensors, whole = sum(case["foretold"].values()) - case["foretold"].get(HOLES, 0.0), sum(case["foretold"].values())
+        pairs = ((tensors, case["measured_tensors"]), (whole, case["measured"]))
+        figures = [
+            text for one, other in pairs for text in (f"{one / 1e6:,.0f}", f"{other / 1e6:,.0f}", f"{one / other - 1:+.0%}")
+        ]
+        rows.append([case["model"], case["way"], f"{case['tokens']:,}", *figures])
+    headers = ["model", "training", "tokens", "tensors foretold, MB", "measured, MB", "off by"]
+    return table([*headers, "process foretold, MB", "measured, MB", "off by"], rows)
+
+
 def main() -> None:
     """Compare, print a table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, default=2048, help="in the row, one sample")
     parser.add_argument("--models", nargs="+", choices=["nano", "wide"], default=["nano", "wide"])
     parser.add_argument("--ways", nargs="+", choices=list(_WAYS), default=list(_WAYS))
+    add_part_option(parser)
     parser.add_argument("--case", nargs=2, metavar=("PATH", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         print(measured(*args.case, args.tokens))
         return
-    machine, figures = describe_machine(), []
+    machine = describe_machine()
+    cases = {(case["model"], case["way"], case["tokens"]): case for case in earlier_figures("memory_estimate", args.add) or []}
     with tempfile.TemporaryDirectory() as name:
         paths = write_shapes(Path(name))
         for model in args.models:
             for way in args.ways:
-                words = [sys.executable, __file__, "--tokens", str(args.tokens), "--case", paths[model], way]
-                done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True)
-                case: dict[str, Any] = {"model": model, "way": way, "measured": json.loads(done.stdout.splitlines()[-1])}
-                figures.append({**case, "foretold": foretold(paths[model], way, args.tokens)})
+                cases[model, way, args.tokens] = {
+                    "model": model,
+                    "way": way,
+                    "tokens": args.tokens,
+                    "measured": in_process(paths[model], way, args.tokens, {}),
+                    "measured_tensors": in_process(paths[model], way, args.tokens, {"MALLOC_MMAP_THRESHOLD_": "65536"}),
+                    "foretold": foretold(paths[model], way, args.tokens),
+                }
                 print(f"{model}, {way}: done", file=sys.stderr, flush=True)
-    rows = []
-    for case in figures:
-        sum_ = sum(case["foretold"].values())
-        off = sum_ / case["measured"] - 1
-        rows.append([case["model"], case["way"], f"{sum_ / 1e6:,.0f}", f"{case['measured'] / 1e6:,.0f}", f"{off:+.0%}"])
-    print(table(["model", "training", "foretold, MB", "measured, MB", "off by"], rows))
-    print(save_results("memory_estimate", machine, {"tokens": args.tokens, "cases": figures}))
+    print(shown(list(cases.values())))
+    print(save_results("memory_estimate", machine, list(cases.values()), add=args.add))
 
 
 if __name__ == "__main__":

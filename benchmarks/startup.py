@@ -1,6 +1,6 @@
 """How long commands take to begin, and which imports that time goes to.
 
-    python benchmarks/startup.py [--rounds 5] [--only train chat] [--out DIR]
+    python benchmarks/startup.py [--rounds 5] [--only train chat] [--add] [--out DIR]
     python benchmarks/startup.py --smoke
 
 Every command runs in a process of its own, by turns, on the embedded nano model with a warm cache; medians are printed and all
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from machine import describe_machine, save_results, table
+from machine import add_part_option, describe_machine, earlier_figures, save_results, table
 
 from xagent.convert.agent_flan import convert_agent_flan
 from xagent.playground.records import write_raw_agent_flan
@@ -179,23 +179,23 @@ def _asker(imported: list[Imported], place: int) -> str:
     return ""
 
 
-def measure(bench: Bench, commands: list[str], rounds: int) -> dict[str, Any]:
-    """Run all commands by turns; give runs, medians and imports."""
-    runs: dict[str, list[dict[str, float]]] = {command: [] for command in commands}
+def measure(bench: Bench, commands: list[str], rounds: int, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Run all commands by turns; give runs (after those of ``earlier``), medians and imports."""
+    runs: dict[str, list[dict[str, float]]] = {command: earlier.get(command, {"runs": []})["runs"] for command in commands}
     for _ in range(rounds):
         for command in commands:
             runs[command].append(bench.run(command))
-    figures = {}
+    figures = dict(earlier)
     for command in commands:
         medians = {key: statistics.median(run[key] for run in runs[command]) for key in ("seconds", "cpu_seconds")}
         figures[command] = {**medians, "imports": by_library(bench.imports(command))[:SHOWN], "runs": runs[command]}
     return figures
 
 
-def show(figures: dict[str, Any], rounds: int) -> None:
+def show(figures: dict[str, Any]) -> None:
     """Print the medians, and below them each command's dearest imports."""
-    rows = [[name, f"{one['seconds']:.2f}", f"{one['cpu_seconds']:.2f}"] for name, one in figures.items()]
-    print(table([f"medians of {rounds} runs", "seconds", "processor's seconds"], rows))
+    rows = [[name, str(len(one["runs"])), f"{one['seconds']:.2f}", f"{one['cpu_seconds']:.2f}"] for name, one in figures.items()]
+    print(table(["medians", "runs", "seconds", "processor's seconds"], rows))
     print("\nseconds of each library's own modules, measured with -X importtime, which slows imports down:")
     for name, one in figures.items():
         dearest = (f"{row['library']} {row['seconds']:.2f}" for row in one["imports"])
@@ -208,6 +208,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--smoke", action="store_true", help="one round")
+    add_part_option(parser)
     parser.add_argument("--out", type=Path, help="folder of startup.json (default: benchmarks/results)")
     args = parser.parse_args()
     rounds = 1 if args.smoke else args.rounds
@@ -215,9 +216,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(Path(name))
         bench.prepare(args.only)
-        figures = measure(bench, args.only, rounds)
-    show(figures, rounds)
-    print(save_results("startup", machine, figures, args.out))
+        figures = measure(bench, args.only, rounds, earlier_figures("startup", args.add, args.out) or {})
+    show(figures)
+    print(save_results("startup", machine, figures, args.out, args.add))
 
 
 if __name__ == "__main__":
