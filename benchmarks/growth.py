@@ -4,7 +4,7 @@
     python benchmarks/growth.py --only length --sizes 32768 --add        # one point more
 
 The model is the comparison's (Llama's shape, hidden 256, 6 layers, vocabulary 8,192), by LoRA r 8 in fp32, 27 % of the tokens
-trained. Every point runs in a process of its own; a step is run once before the clock starts, unless it takes more than a minute:
+trained. Every point runs in a process of its own; a step is run once before the clock starts, unless it takes over a minute:
 then it is the figure. Memory is the peak of resident memory above what the process had when its libraries were loaded, for records
 the whole process's. Table and plot are written to results/growth.json and results/growth.png; the dotted lines are what theory
 says, through the first point.
