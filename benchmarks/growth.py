@@ -5,9 +5,9 @@
 
 The model is the comparison's (Llama's shape, hidden 256, 6 layers, vocabulary 8,192), by LoRA r 8 in fp32, 27 % of the tokens
 trained. Every point runs in a process of its own; a step is run once before the clock starts, unless it takes over a minute:
-then it is the figure. Memory is the peak of resident memory above what the process had when its libraries were loaded, for records
-the whole process's. Table and plot are written to results/growth.json and results/growth.png; the dotted lines are what theory
-says, through the first point.
+then it is the figure. Memory is the peak of resident memory above what the process had when its libraries were loaded; for
+records the whole process's. Table and plot are written to results/growth.json and results/growth.png; the dotted lines are what
+theory says, through the first point.
 
 - length: one sample that fills its row. Work for a token is constant but for attention, which grows with the length.
 - rows: samples of long-tailed length packed into longer rows. Work for a token is constant, whatever the row.
