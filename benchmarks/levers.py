@@ -6,7 +6,8 @@
 Everyone trains the same model (Llama's shape, hidden 256, 6 layers) by LoRA r 8 on the same global batches of eight samples of
 long-tailed length, 27 % of the tokens trained. The losses must be those of the bare loop (`bare_loop.py`), step for step: if not,
 the exit code is 1. Times are printed and never judged. Runs are interleaved, each in a process of its own; medians are printed.
-The first step of a run is not timed. The peak is of resident memory above what the process had when its libraries were loaded.
+The first step of a run is not timed; ratios are of processor's seconds, which a machine's other work disturbs less. The peak is
+of resident memory above what the process had when its libraries were loaded.
 
 With --add the runs are added to those that were measured before, so that a long measurement can be cut into parts. The figures
 and their picture are results/levers.json and results/levers.png.
@@ -228,15 +229,15 @@ def shown(vocabulary: int, runs: dict[str, list[dict[str, Any]]], memory: bool) 
     median = medians(runs)
 
     def times(rate: float, name: str) -> str:
-        return f"{rate / median[name]['tokens_per_second']:.2f}" if name in median else "-"
+        return f"{rate / median[name]['tokens_per_processor_second']:.2f}" if name in median else "-"
 
     rows = [
         [
             name,
             f"{figures['tokens_per_second']:,.0f}",
             f"{figures['tokens_per_processor_second']:,.0f}",
-            times(figures["tokens_per_second"], "bare loop"),
-            times(figures["tokens_per_second"], "all levers"),
+            times(figures["tokens_per_processor_second"], "bare loop"),
+            times(figures["tokens_per_processor_second"], "all levers"),
             f"{figures['peak_bytes'] / 1e6:,.0f}" if memory else "-",
             f"{runs[name][0]['losses'][-1]:.4f}",
         ]
@@ -257,7 +258,7 @@ def plot(results: dict[str, dict[str, list[dict[str, Any]]]], path: Path) -> Non
     figure, axes = pyplot.subplots(len(results), 2, figsize=(11, 4.6 * len(results)), squeeze=False, sharey="row")
     for row, (vocabulary, runs) in zip(axes, results.items(), strict=True):
         median = medians(runs)
-        columns = (("tokens_per_second", 1.0, "real tokens/s"), ("peak_bytes", 1e6, "peak, MB"))
+        columns = (("tokens_per_processor_second", 1.0, "real tokens a processor's second"), ("peak_bytes", 1e6, "peak, MB"))
         for one, (key, unit, label) in zip(row, columns, strict=True):
             values = [figures[key] / unit for figures in median.values()]
             one.barh(list(median), values, color=[colours.get(name, "C0") for name in median])

@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+EVERYTHING = ("train_overhead", "levers", "memory_estimate", "startup", "growth", "encode_streaming", "prepare_killed")
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -82,3 +84,42 @@ def test_startup(repo_root: Path, tmp_path: Path, commands: tuple[str, ...], dea
         assert seconds == sorted(seconds, reverse=True) and seconds[0] > 0
     for name, library in dearest.items():
         assert library in [row["library"] for row in figures[name]["imports"][:3]]
+
+
+def test_parts_of_a_measurement(repo_root: Path, tmp_path: Path) -> None:
+    """The first part starts a file anew; the others keep where and with what the parts before them ran."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from machine import earlier_figures, save_results\n"
+        "folder, add = Path(sys.argv[1]), '--add' in sys.argv\n"
+        "figures = (earlier_figures('some', add, folder) or []) + [sys.argv[2]]\n"
+        "save_results('some', {'commit': sys.argv[2]}, figures, folder, add)\n"
+    )
+
+    def measured(*words: str) -> dict[str, Any]:
+        command = [sys.executable, "-c", code, str(tmp_path), *words]
+        subprocess.run(command, check=True, cwd=repo_root / "benchmarks")
+        found: dict[str, Any] = json.loads((tmp_path / "some.json").read_text())
+        return found
+
+    measured("stale")
+    first = measured("one")
+    assert first["figures"] == ["one"] and first["machine"] == {"commit": "one"} and "earlier_parts" not in first
+    measured("two", "--add")
+    third = measured("three", "--add")
+    assert third["figures"] == ["one", "two", "three"] and third["machine"] == {"commit": "three"}
+    assert [part["machine"]["commit"] for part in third["earlier_parts"]] == ["one", "two"]
+    assert third["earlier_parts"][0] == {key: first[key] for key in ("command", "versions", "machine")}
+
+
+def test_everything_starts_each_file_anew_and_then_adds(repo_root: Path) -> None:
+    listed = run(repo_root, "everything.py", "--list")
+    assert listed.returncode == 0, listed.stderr
+    parts: dict[str, list[str]] = {}
+    for line in listed.stdout.splitlines():
+        script, _, words = line.partition("python benchmarks/")[2].partition(" ")
+        parts.setdefault(script, []).append(words)
+    assert list(parts) == [f"{name}.py" for name in EVERYTHING]
+    for script, each in parts.items():
+        assert (repo_root / "benchmarks" / script).is_file()
+        assert ["--add" in words for words in each] == [place > 0 for place in range(len(each))]

@@ -1,0 +1,85 @@
+"""Takes the figures of docs/scaling.md again: every benchmark that needs one CPU core, in parts of a few minutes each.
+
+    python benchmarks/everything.py [--only train_overhead levers ...] [--with "taskset -c 0"] [--list]
+
+Each part is a process of its own, on one thread, behind the words of --with if there are any (to pin it, or to wait for a turn).
+A benchmark's first part starts its file in results/ anew, the others add to it. A part that fails ends that benchmark, and the
+exit code is 1. --list prints the parts with the minutes that they took on one slow core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+_ALONE = '"bare loop" "all levers" "none of them" "only rows of whole samples" "only attention inside samples"'
+_ALONE_TOO = '"only logits at trained positions" "only chunks of logits" "only fused AdamW" "without rows of whole samples"'
+_LEFT_OUT = '"without attention inside samples" "without logits at trained positions only" "without chunks of logits"'
+_LEFT_OUT_TOO = '"without fused AdamW" "with bf16" "with selective recomputation" "with full recomputation"'
+_WIDE = "--vocabulary 128256 --rounds 1 --steps 3 --add --variants"
+_LEVERS = [
+    (4.5, "--vocabulary 8192 --rounds 1 --add"),
+    (3.0, f"{_WIDE} {_ALONE}"),
+    (2.0, f"{_WIDE} {_ALONE_TOO}"),
+    (1.5, f"{_WIDE} {_LEFT_OUT}"),
+    (1.5, f"{_WIDE} {_LEFT_OUT_TOO}"),
+]
+# benchmark -> (minutes, its words); every part but the first has --add
+PARTS: dict[str, list[tuple[float, str]]] = {
+    "train_overhead": [(1.6, "")],
+    "levers": [(4.5, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
+    "memory_estimate": [(3.0, "--models nano"), (4.0, "--models wide --add")],
+    "startup": [(3.0, "--rounds 3")],
+    "growth": [
+        (3.0, "--only length --sizes 512 1024 2048 4096 8192"),
+        (3.0, "--only length --sizes 16384 --add"),
+        (5.0, "--only length --sizes 32768 --add"),
+        (2.5, "--only rows --longest 16384 --add"),
+        (1.0, "--only rows --sizes 32768 --add"),
+        (3.0, "--only vocabulary --add"),
+        (2.0, "--only records --most-records 10000 --add"),
+        (3.0, "--only records --sizes 100000 --add"),
+        (20.0, "--only records --sizes 1000000 --add"),
+    ],
+    "encode_streaming": [(1.0, "--sizes 20000"), (8.0, "--sizes 200000 --add")],
+    "prepare_killed": [(40.0, "--num-proc 1")],
+}
+
+
+def run(benchmark: str, words: str, before: list[str]) -> bool:
+    """Run a part; tell whether it succeeded."""
+    command = [*before, sys.executable, str(HERE / f"{benchmark}.py"), *shlex.split(words)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
+    begin = time.perf_counter()
+    done = subprocess.run(command, env=environment, cwd=HERE.parent)
+    print(f"{benchmark} {words}: {(time.perf_counter() - begin) / 60:.1f} minutes, exit code {done.returncode}", flush=True)
+    return done.returncode == 0
+
+
+def main() -> None:
+    """Run the parts, or list them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--with", dest="before", type=shlex.split, default=[], metavar="WORDS", help="put before each command")
+    parser.add_argument("--list", action="store_true", help="print the parts")
+    args = parser.parse_args()
+    failed = []
+    for benchmark in args.only:
+        for minutes, words in PARTS[benchmark]:
+            if args.list:
+                print(f"{minutes:5.1f} min  python benchmarks/{benchmark}.py {words}".rstrip())
+            elif not run(benchmark, words, args.before):
+                failed.append(benchmark)
+                break
+    if failed:
+        sys.exit(f"Failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
