@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).with_name("results")
+_MEASURED = ("xagent", "configs")
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "mmengine", "datasets", "tokenizers", "liger_kernel", "deepspeed")
 
 
@@ -47,10 +48,10 @@ def versions() -> dict[str, str | None]:
 
 
 def commit() -> str | None:
-    """Give the commit that is measured, with ``+changes`` where ``xagent`` or ``benchmarks`` differ from it."""
+    """Give the last commit that changed what is measured, ``xagent`` and ``configs``; ``+changes`` where they differ from it."""
     try:
-        name = _git("rev-parse", "--short=10", "HEAD")
-        changed = _git("status", "--porcelain", "--", "xagent", "configs", "benchmarks/*.py")
+        name = _git("log", "-1", "--format=%h", "--abbrev=10", "--", *_MEASURED)
+        changed = _git("status", "--porcelain", "--", *_MEASURED)
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{name}+changes" if changed else name
