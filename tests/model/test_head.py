@@ -17,7 +17,8 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Gemma2Config,
 
 from xagent.data import default_collate_fn
 from xagent.model import SupervisedFinetune
-from xagent.model.head import CHUNK_BYTES, chunk_size, chunked_token_loss, split_model
+from xagent.model import head as head_module
+from xagent.model.head import CHUNK_BYTES, TILE_BYTES, chunk_size, chunked_token_loss, split_model, tile_size
 from xagent.model.loss import weighted_token_loss
 
 LORA: dict[str, Any] = dict(type=LoraConfig, r=4, lora_alpha=8, lora_dropout=0.0, task_type="CAUSAL_LM", init_lora_weights=False)
@@ -143,6 +144,35 @@ def test_any_chunk_of_any_head(positions: int, chunk: int, bias: bool, trained: 
         torch.testing.assert_close(chunked, plain, atol=1e-5, rtol=0)
 
 
+@given(
+    positions=st.integers(0, 9),
+    vocabulary=st.integers(257, 900),
+    bias=st.booleans(),
+    scale=st.sampled_from([0.01, 1.0, 60.0]),
+    seed=st.integers(0, 1000),
+)
+def test_tiles_of_a_frozen_head(positions: int, vocabulary: int, bias: bool, scale: float, seed: int) -> None:
+    """Tiles of 256, whatever order small and overwhelming logits come in; without gradients too."""
+    generator = torch.Generator().manual_seed(seed)
+    head = torch.nn.Linear(6, vocabulary, bias=bias).requires_grad_(False)
+    head.weight.copy_(torch.randn(vocabulary, 6, generator=generator))
+    hidden = (torch.randn(positions, 6, generator=generator) * scale).requires_grad_()
+    labels = torch.randint(0, vocabulary, (positions,), generator=generator)
+    weights = torch.rand(positions, generator=generator)
+    plain = weighted_token_loss(head.double()(hidden.double()), labels, weights.double(), 1.0)
+    (expected,) = torch.autograd.grad(plain, hidden)
+    head.float()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(head_module.TILE_BYTES, "cpu", 1)
+        tiled = chunked_token_loss(hidden, head, labels, weights, 1000)
+        (found,) = torch.autograd.grad(tiled, hidden)
+        with torch.no_grad():
+            unlearned = chunked_token_loss(hidden, head, labels, weights, 1000)
+    torch.testing.assert_close(tiled.double(), plain, atol=1e-5, rtol=3e-6)
+    torch.testing.assert_close(unlearned.double(), plain, atol=1e-5, rtol=3e-6)
+    torch.testing.assert_close(found, expected, atol=1e-5 * max(1.0, scale / 10), rtol=0)
+
+
 class LargestLogits(TorchDispatchMode):
     """Records the most elements of any tensor whose last dimension is the vocabulary, but for the head's transposed weights."""
 
@@ -172,6 +202,13 @@ def test_the_automatic_size_bounds_bytes() -> None:
     assert chunk_size("auto", 3_072, 2_048, "cpu") is None
     assert chunk_size(100, 128_256, 5, "cpu") == 100
     assert chunk_size(None, 128_256, 5_000, "cpu") is None
+    assert chunk_size("auto", 128_256, 100, "cpu", tiled=True) == 1024
+    assert chunk_size("auto", 128_256, 5_000, "cuda", tiled=True) == 1040
+    assert tile_size(128_256, 190, "cpu") == 2688
+    assert 190 * 2688 * 4 <= TILE_BYTES["cpu"]
+    assert tile_size(128_256, 1040, "cuda") == 128_256
+    assert tile_size(8_192, 1, "cpu") == 8_192
+    assert tile_size(128_256, 10**6, "cpu") == 256
 
 
 SMALL = dict(

@@ -185,7 +185,7 @@ class SupervisedFinetune(BaseModel):
             print_log("The output head takes all trained positions at once: ZeRO-3 has scattered its weights", "current")
             self.loss_chunk_size = None
             return None
-        return chunk_size(self.loss_chunk_size, split.vocabulary, positions, self.device_type)
+        return chunk_size(self.loss_chunk_size, split.vocabulary, positions, self.device_type, split.is_tiled)
 
     def trained_names(self) -> set[str]:
         """Give the names (in the state dict) of what is trained."""
