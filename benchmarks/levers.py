@@ -58,6 +58,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "without attention inside samples": dict(attention="sdpa"),
     "without logits at trained positions only": dict(all_logits=True),
     "without chunks of logits": dict(loss_chunk_size=None),
+    "without fused LoRA": dict(fused_lora=False),
     "without fused AdamW": dict(fused=False),
     "with bf16": dict(autocast_dtype="bf16"),
     "with selective recomputation": dict(use_activation_checkpointing="selective"),

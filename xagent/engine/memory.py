@@ -260,6 +260,7 @@ def _meta_finetune(model: Mapping[str, Any], config: Any, how: str) -> Supervise
         llm = _empty(model, config)
         if _is_quantised(model):
             freeze_quantised(llm, _autocast(model))
+            options["fused_lora"] = False
         trained = SupervisedFinetune(llm, **{**options, "use_activation_checkpointing": how}).train()
     if not any(getattr(config, name, None) not in (None, 1.0) for name in _CHANGED_LOGITS):
         causal = trained.llm.get_base_model() if model.get("lora") is not None else trained.llm

@@ -23,6 +23,7 @@ from xagent.model.attention import packed_row, varlen_arguments
 from xagent.model.head import ChunkSize, SplitModel, chunk_size, chunked_token_loss, split_model
 from xagent.model.kernels import Liger, apply_liger, checkpointing, choose_packed_kernel, compile_layers, enable_recomputing
 from xagent.model.loading import choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
+from xagent.model.lora import fuse_lora
 from xagent.model.loss import (
     LOSS_NORMALIZATIONS,
     LossNormalization,
@@ -52,6 +53,7 @@ class SupervisedFinetune(BaseModel):
         loss_chunk_size: trained positions whose logits exist at a time; ``auto`` bounds them by bytes, None takes all at once (as
             do ZeRO-3, and models that cap or scale their logits).
         attention_kernel: what packed rows attend with: ``varlen`` (torch's, CUDA), ``sdpa``, or ``auto``.
+        fused_lora: each linear layer and its adapter as one step of autograd, where both are plain (not quantised); else PEFT's.
         use_liger_kernel: fused RMSNorm, RoPE and SwiGLU; ``auto``: on CUDA where liger-kernel is installed.
         torch_compile: compile the decoder's layers; worth its minute on long runs.
 
@@ -69,6 +71,7 @@ class SupervisedFinetune(BaseModel):
         loss_normalization: LossNormalization = "weights",
         loss_chunk_size: ChunkSize = "auto",
         attention_kernel: str = "auto",
+        fused_lora: bool = True,
         use_liger_kernel: Liger = "auto",
         torch_compile: bool = False,
     ) -> None:
@@ -90,7 +93,7 @@ class SupervisedFinetune(BaseModel):
         apply_liger(model, use_liger_kernel, device)
         if quantised:
             freeze_quantised(model, self.autocast_dtype)
-        self.llm: nn.Module = with_lora(model, lora) if lora is not None else model
+        self.llm: nn.Module = with_lora(model, lora, fused_lora and not quantised) if lora is not None else model
         if lora is None:
             self.llm.float()
         elif quantised:
@@ -229,13 +232,19 @@ class SupervisedFinetune(BaseModel):
         return {key: sorted(value) if isinstance(value, set) else value for key, value in values.items()}
 
 
-def with_lora(model: PreTrainedModel, lora: Mapping[str, Any] | LoraConfig) -> nn.Module:
-    """Put LoRA on a model; ``target_modules`` left out, ``'all-linear'`` and ``'all'`` are resolved to names."""
+def with_lora(model: PreTrainedModel, lora: Mapping[str, Any] | LoraConfig, fused: bool = False) -> nn.Module:
+    """Put LoRA on a model; ``target_modules`` left out, ``'all-linear'`` and ``'all'`` are resolved to names.
+
+    Args:
+        fused: linear layers and their adapters as one step of autograd (:mod:`xagent.model.lora`).
+    """
     config = build(lora) if isinstance(lora, Mapping) else lora
     if config.target_modules in (None, "all-linear"):
         config.target_modules = linear_names(model)
     elif config.target_modules == "all":
         config.target_modules = sorted({*linear_names(model), *embedding_names(model)})
+    if fused:
+        fuse_lora(config)
     return get_peft_model(model, config)
 
 

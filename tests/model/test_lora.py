@@ -1,0 +1,169 @@
+"""A linear layer and its adapter as one step of autograd: PEFT's loss and gradients, modules and names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners import lora as peft_lora
+from tiny_models import VOCABULARY, llama_config
+from transformers import AutoModelForCausalLM
+
+from xagent.data import default_collate_fn
+from xagent.model import SupervisedFinetune
+from xagent.model.lora import FusedLoraLinear, _LoraProduct
+
+LAYERS = 2 * 7
+CASES: dict[str, dict[str, Any]] = {
+    "all linear layers": {},
+    "dropout": dict(lora_dropout=0.4),
+    "some layers": dict(target_modules=["q_proj", "down_proj"]),
+    "and the head": dict(target_modules=["v_proj", "lm_head"]),
+    "rank-stabilised": dict(use_rslora=True, lora_alpha=4),
+    "other ranks": dict(rank_pattern={"up_proj": 2}, alpha_pattern={"up_proj": 1}),
+}
+
+
+def finetune(fused: bool, lora: dict[str, Any], bias: bool = False, **options: Any) -> SupervisedFinetune:
+    """A model to train, always with the same weights and adapter, B included."""
+    torch.manual_seed(0)
+    llm = AutoModelForCausalLM.from_config(llama_config(attention_bias=bias, mlp_bias=bias), attn_implementation="xagent_packed")
+    for name, parameter in llm.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    config = LoraConfig(**{"r": 4, "lora_alpha": 5, "init_lora_weights": False, "task_type": "CAUSAL_LM", **lora})
+    settings = {"autocast_dtype": "fp32", "use_activation_checkpointing": False, **options}
+    return SupervisedFinetune(llm, lora=config, fused_lora=fused, **settings).train()
+
+
+def batch() -> dict[str, Any]:
+    """Two samples of unequal weights."""
+    generator = torch.Generator().manual_seed(3)
+    rows = []
+    for length in (31, 40):
+        ids = torch.randint(0, VOCABULARY, (length,), generator=generator)
+        weights = torch.randint(0, 4, (length,), generator=generator) / 2.0
+        rows.append({"input_ids": ids, "labels": torch.where(weights > 0, ids, -100), "loss_weights": weights})
+    return default_collate_fn(rows)
+
+
+def step(model: SupervisedFinetune) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Loss and gradients of two micro-batches, so that gradients add up too."""
+    torch.manual_seed(5)  # the same dropout
+    total = torch.zeros(())
+    for _ in range(2):
+        loss = model(**batch())["loss"]
+        loss.backward()
+        total += loss.detach()
+    return total, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[torch.dtype]:
+    """The dtypes of the fused products that ran."""
+    seen: list[torch.dtype] = []
+    apply = _LoraProduct.apply
+
+    def counted(*args: Any) -> Any:
+        seen.append(args[-1])
+        return apply(*args)
+
+    monkeypatch.setattr(_LoraProduct, "apply", counted)
+    return seen
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("bias", [False, True])
+def test_fused_is_peft(case: str, bias: bool, products: list[torch.dtype]) -> None:
+    expected_loss, expected = step(finetune(False, CASES[case], bias))
+    assert not products
+    loss, found = step(finetune(True, CASES[case], bias))
+    assert set(products) == {torch.float32}
+    torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=0)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    assert max(float(value.abs().max()) for value in expected.values()) > 1e-2
+
+
+@pytest.mark.parametrize("how", ["selective", "full"])
+def test_recomputation(how: str) -> None:
+    expected_loss, expected = step(finetune(False, CASES["dropout"]))
+    loss, found = step(finetune(True, CASES["dropout"], use_activation_checkpointing=how))
+    torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=0)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_bf16_is_close(dropout: float, products: list[torch.dtype]) -> None:
+    expected_loss, expected = step(finetune(False, dict(lora_dropout=dropout)))
+    losses, off = {}, {}
+    for fused in (False, True):
+        losses[fused], found = step(finetune(fused, dict(lora_dropout=dropout), autocast_dtype="bf16"))
+        off[fused] = max(float((found[name] - value).norm() / value.norm()) for name, value in expected.items())
+    assert products == [torch.bfloat16] * LAYERS * 2
+    assert abs(float(losses[True] - expected_loss)) <= max(abs(float(losses[False] - expected_loss)), 5e-3)
+    assert off[True] <= max(1.2 * off[False], 0.02)  # no further from fp32 than PEFT's own products
+
+
+def test_modules_and_names_are_pefts() -> None:
+    fused, plain = (finetune(wanted, {}) for wanted in (True, False))
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    assert fused.adapter_config == plain.adapter_config
+    assert get_peft_model_state_dict(fused.llm).keys() == get_peft_model_state_dict(plain.llm).keys()
+    layers = [module for module in fused.modules() if isinstance(module, peft_lora.Linear)]
+    assert len(layers) == LAYERS and all(type(layer) is FusedLoraLinear for layer in layers)
+    merged = [model.llm.merge_and_unload().state_dict() for model in (fused, plain)]
+    assert all(torch.equal(value, merged[1][name]) for name, value in merged[0].items())
+
+
+def _hook(layer: Any) -> None:
+    layer.base_layer.register_forward_hook(lambda module, inputs, output: output * 1.5)
+
+
+def _disable(layer: Any) -> None:
+    layer.enable_adapters(False)
+
+
+def _train_base(layer: Any) -> None:
+    layer.base_layer.weight.requires_grad_()
+
+
+def _merge(layer: Any) -> None:
+    layer.merge()
+
+
+def _scatter(layer: Any) -> None:
+    layer.lora_A["default"].weight.ds_id = 1
+
+
+@pytest.mark.parametrize("change", [_hook, _disable, _train_base, _merge, _scatter])
+def test_what_is_not_plain_is_left_to_peft(change: Any, products: list[torch.dtype]) -> None:
+    results = []
+    for fused in (False, True):
+        model = finetune(fused, {})
+        for module in model.modules():
+            if isinstance(module, peft_lora.Linear):
+                change(module)
+        ids = batch()["data"]["input_ids"]
+        results.append(model.llm(input_ids=ids, use_cache=False).logits)
+    assert not products
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("lora", [dict(use_dora=True), dict(lora_bias=True)])
+def test_variants_are_left_to_peft(lora: dict[str, Any], products: list[torch.dtype]) -> None:
+    expected_loss, expected = step(finetune(False, lora))
+    loss, found = step(finetune(True, lora))
+    assert not products
+    assert torch.equal(loss, expected_loss)
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+
+
+def test_inference_is_left_to_peft(products: list[torch.dtype]) -> None:
+    with torch.no_grad():
+        finetune(True, {})(**batch())
+    assert not products
