@@ -6,7 +6,8 @@ that frames turns (``frame_tokens.py``). Within a run the text is tokenised once
 the tokenizer's offsets.
 
 Millions of conversations pass through here, so what needs no work gets none: a run of one weight and turn is tokenised without
-offsets, and what only the template writes is cut and tokenised once for each tokenizer.
+offsets, of many conversations word by word from memory (``word_memo.py``), and what only the template writes is cut and tokenised
+once for each tokenizer.
 
 Shape suffix: T tokens.
 """
@@ -17,11 +18,12 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import TYPE_CHECKING
 
 from xagent.chat.template import Segment
 from xagent.data.frame_tokens import frame_tokens, guarded
+from xagent.data.word_memo import WordMemo, whole_ids
 from xagent.errors import DataError
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class _Habits:
         guarded: the tokenizer to read data with that spells some of them.
         cut: cuts a template's text at these tokens.
         template_ids: gives the ids of a run that only a template wrote: (what is behind it, text) -> ids.
+        words: remembers the words of many texts; None of a tokenizer that does not read word by word.
     """
 
     special: re.Pattern[str] | None
@@ -90,6 +93,7 @@ class _Habits:
     guarded: Tokenizer
     cut: Callable[[str], _Cut]
     template_ids: Callable[[str, str], list[int]]
+    words: Callable[[], WordMemo | None]
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ def _habits(tokenizer: PreTrainedTokenizerBase) -> _Habits:
         marks_after_special=bool(ordered) and _plain_ids(tokenizer, f"{ordered[0]}a")[1:] == alone,
         cut=lru_cache(_REMEMBERED)(partial(_cut, special, ids, swallowing)),
         template_ids=lru_cache(_REMEMBERED)(partial(_template_ids, tokenizer)),
+        words=cache(partial(WordMemo.of, tokenizer.backend_tokenizer)),
     )
 
 
@@ -137,7 +142,7 @@ def _cut(special: re.Pattern[str] | None, ids: Mapping[str, int], swallowing: fr
 
 def _template_ids(tokenizer: PreTrainedTokenizerBase, behind: str, text: str) -> list[int]:
     run = _Run(behind, text, [(len(text), 0.0, 0)], [])
-    _tokenise([run], tokenizer)
+    _tokenise([run], tokenizer, None)
     return [token for ids, _, _ in run.parts for token in ids]
 
 
@@ -257,20 +262,24 @@ def encode(segments: Sequence[Segment], tokenizer: PreTrainedTokenizerBase) -> E
     Raises:
         DataError: the end-of-sequence token is needed and the tokenizer has none, or the tokenizer is a slow one.
     """
-    return encode_batch([segments], tokenizer)[0]
+    return _encode([segments], tokenizer, None)[0]
 
 
 def encode_batch(batch: Sequence[Sequence[Segment]], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
-    """Tokenise many rendered conversations at once (the fast tokenizers work in parallel).
+    """Tokenise many rendered conversations at once: each as :func:`encode` does, with what is remembered of those before.
 
     Raises:
         DataError: as :func:`encode`.
     """
+    return _encode(batch, tokenizer, _habits(tokenizer).words())
+
+
+def _encode(batch: Sequence[Sequence[Segment]], tokenizer: PreTrainedTokenizerBase, words: WordMemo | None) -> list[Example]:
     if tokenizer.eos_token_id is None and any(segment.kind == "eos" for segments in batch for segment in segments):
         raise DataError("this chat template ends replies with the tokenizer's EOS token, and the tokenizer has none")
     habits, runs = _habits(tokenizer), list[_Run]()
     conversations = [_Cutter(habits, tokenizer.eos_token_id, runs).cut(segments) for segments in batch]
-    _tokenise(runs, tokenizer)
+    _tokenise(runs, tokenizer, words)
     return [_assemble(pieces, bos_ids(tokenizer)) for pieces in conversations]
 
 
@@ -296,7 +305,7 @@ _ANCHORS = ("\n", "a", "。")
 """What is put before a run that must not be tokenised like a text's beginning; the first that does not merge with it serves."""
 
 
-def _tokenise(runs: list[_Run], tokenizer: PreTrainedTokenizerBase) -> None:
+def _tokenise(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, words: WordMemo | None) -> None:
     """Fill in each run's parts; runs whose data spells a special token are read with special tokens off."""
     habits = _habits(tokenizer)
     spells = [bool(habits.special and habits.special.search(run.text)) for run in runs]
@@ -307,7 +316,7 @@ def _tokenise(runs: list[_Run], tokenizer: PreTrainedTokenizerBase) -> None:
         for anchor in _ANCHORS:
             anchored = _read(anchored, tokenizer, split, anchor)
         free += anchored
-        _read_whole([run for run in free if len(run.spans) == 1], tokenizer, split)
+        _read_whole([run for run in free if len(run.spans) == 1], tokenizer, split, None if split else words)
         _read([run for run in free if len(run.spans) > 1], tokenizer, split)
 
 
@@ -317,12 +326,13 @@ def _needs_anchor(run: _Run, habits: _Habits) -> bool:
     return run.behind == "text" or not habits.marks_after_special
 
 
-def _read_whole(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool) -> None:
+def _read_whole(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool, words: WordMemo | None) -> None:
     """Tokenise runs of one span: nobody needs to know where in the text a token stands, which is most of the work."""
+    texts = [run.text for run in runs]
     with _backend(tokenizer, split) as backend:
-        encodings = backend.encode_batch_fast([run.text for run in runs], add_special_tokens=False) if runs else []
-    for run, encoding in zip(runs, encodings, strict=True):
-        if ids := encoding.ids:
+        read = words.read(texts) if words else whole_ids(backend, texts)
+    for run, ids in zip(runs, read, strict=True):
+        if ids:
             run.parts.append((ids, *run.spans[0][1:]))
 
 
