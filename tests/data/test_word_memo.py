@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from conftest import LLAMA3_SPLIT, QWEN_SPLIT, WORDS, byte_level
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from xagent.chat.template import Segment
@@ -124,6 +125,32 @@ def test_remembered_words_are_the_texts_tokens(name: str, batch: list[str]) -> N
     memo = memo_of(backend)
     assert memo.read(batch) == whole_ids(backend, batch)
     assert memo.read(batch[::-1]) == whole_ids(backend, batch[::-1])  # now from memory
+
+
+@pytest.mark.parametrize("name", READ_BY_WORDS)
+@settings(max_examples=50, deadline=None)
+@given(text=texts, places=st.lists(st.integers(1, 60), max_size=4))
+def test_remembered_words_are_the_spans_tokens(name: str, text: str, places: list[int]) -> None:
+    backend = tokenizer_named(name)
+    ends = [*sorted(place for place in set(places) if place < len(text)), len(text)]
+    read = memo_of(backend).read_spans(text, ends)
+    if read is None:
+        assert (
+            not text.isascii()
+            or any(token.content in text for token in backend.get_added_tokens_decoder().values())
+            or ("x" * LONGEST in text or name == "looks_ahead" or name == "leaves_gaps")
+        )
+        return
+    encoding = backend.encode(text, add_special_tokens=False)
+    tokens = list(zip(encoding.ids, encoding.offsets, strict=True))
+    assert read == [[token for token, (start, _) in tokens if begin <= start < end] for begin, end in pairwise([0, *ends])]
+
+
+@pytest.mark.parametrize("trims", [False, True])
+def test_offsets_that_leave_out_spaces_are_asked_of_the_tokenizer(trims: bool) -> None:
+    backend = trained(cut_by(LLAMA3_SPLIT))
+    backend.post_processor = processors.ByteLevel(trim_offsets=trims)
+    assert (memo_of(backend).read_spans("of the", [2, 6]) is None) == trims
 
 
 @pytest.mark.parametrize("name", READ_BY_WORDS)

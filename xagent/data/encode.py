@@ -211,7 +211,8 @@ class _Cutter:
     def _template(self, segment: Segment) -> None:
         cut = self.habits.cut(segment.text)
         for before, token, swallows in cut.tokens:
-            self._template_text(before, segment)
+            if before:
+                self._template_text(before, segment)
             self._special(token, segment)
             self.swallow = swallows
         self._template_text(cut.rest, segment)
@@ -317,7 +318,8 @@ def _tokenise(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, words: WordM
             anchored = _read(anchored, tokenizer, split, anchor)
         free += anchored
         _read_whole([run for run in free if len(run.spans) == 1], tokenizer, split, None if split else words)
-        _read([run for run in free if len(run.spans) > 1], tokenizer, split)
+        several = [run for run in free if len(run.spans) > 1]
+        _read(several if split or words is None else _read_spans(several, tokenizer, words), tokenizer, split)
 
 
 def _needs_anchor(run: _Run, habits: _Habits) -> bool:
@@ -330,10 +332,23 @@ def _read_whole(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: boo
     """Tokenise runs of one span: nobody needs to know where in the text a token stands, which is most of the work."""
     texts = [run.text for run in runs]
     with _backend(tokenizer, split) as backend:
-        read = words.read(texts) if words else whole_ids(backend, texts)
+        read = words.read(texts) if words is not None else whole_ids(backend, texts)
     for run, ids in zip(runs, read, strict=True):
         if ids:
             run.parts.append((ids, *run.spans[0][1:]))
+
+
+def _read_spans(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, words: WordMemo) -> list[_Run]:
+    """Tokenise runs of several spans from memory; give those of which that can't be done."""
+    left = []
+    with _backend(tokenizer, split=False):
+        for run in runs:
+            read = words.read_spans(run.text, [end for end, _, _ in run.spans])
+            if read is None:
+                left.append(run)
+            else:
+                run.parts += [(ids, weight, turn) for ids, (_, weight, turn) in zip(read, run.spans, strict=True) if ids]
+    return left
 
 
 def _read(runs: list[_Run], tokenizer: PreTrainedTokenizerBase, split: bool, anchor: str = "") -> list[_Run]:

@@ -62,7 +62,8 @@ class RowEncoder:
         source = place_of(row, index)
         try:
             record = record_in(row)
-            source = replace(source, id=_id_of(record))
+            if (identity := _id_of(record)) is not None:
+                source = replace(source, id=identity)
             conversation = self._conversation(record).with_source(source).validate()
             segments = render(conversation, self.template, self.protocol, supervision=self.supervision)
             _check_text("".join([segment.text for segment in segments]))

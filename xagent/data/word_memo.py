@@ -6,14 +6,15 @@ A text says a few thousand words again and again, and looking one up costs a fra
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING
 
-from xagent.data.word_pattern import word_pattern
+from xagent.data.word_pattern import keeps_offsets, word_pattern
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 REMEMBERED = 1 << 16
 """So many words are remembered, which takes some 20 MB; then all are forgotten, and the next ones learnt."""
@@ -41,7 +42,9 @@ class WordMemo:
         self._backend, self._word = backend, word
         added = [re.escape(token.content) for token in backend.get_added_tokens_decoder().values()]
         self._added = re.compile("|".join(added)) if added else None
-        self._ids = _Words(backend, word)
+        self._ids = _Words(backend, word, lambda encoding: tuple(encoding.ids))
+        self._starts = _Words(backend, word, lambda encoding: tuple(start for start, _ in encoding.offsets))
+        self._tells_places = keeps_offsets(backend)
 
     @classmethod
     def of(cls, backend: Tokenizer) -> WordMemo | None:
@@ -55,13 +58,42 @@ class WordMemo:
         others = iter(whole_ids(self._backend, [text for text, ids in zip(texts, found, strict=True) if ids is None]))
         return [next(others) if ids is None else ids for ids in found]
 
+    def read_spans(self, text: str, ends: Sequence[int]) -> list[list[int]] | None:
+        """Give the ids of each span of a text; a token belongs to the span in which its first character lies.
+
+        Args:
+            text: the whole text, which is tokenised as one.
+            ends: where each span ends, in characters; the last one at the text's end.
+
+        Returns:
+            A list for each span; None where the tokenizer itself must be asked.
+        """
+        if not self._tells_places or not self._is_plain(text):
+            return None
+        words = self._word.findall(text)
+        try:
+            tokens = [self._ids[word] for word in words]
+            word_ends, token_ends = list(accumulate(map(len, words))), list(accumulate(map(len, tokens)))
+            places = [0]
+            for end in ends[:-1]:
+                number = bisect_left(word_ends, end)
+                within = bisect_left(self._starts[words[number]], end - word_ends[number] + len(words[number]))
+                places.append(token_ends[number] - len(tokens[number]) + within)
+        except _NotRememberedError:
+            return None
+        ids = list(chain.from_iterable(tokens))
+        return [ids[start:stop] for start, stop in pairwise([*places, len(ids)])]
+
     def _look_up(self, text: str) -> list[int] | None:
-        if not text.isascii() or (self._added and self._added.search(text)):
+        if not self._is_plain(text):
             return None
         try:
             return list(chain.from_iterable(map(self._ids.__getitem__, self._word.findall(text))))
         except _NotRememberedError:
             return None
+
+    def _is_plain(self, text: str) -> bool:
+        return text.isascii() and not (self._added and self._added.search(text))
 
 
 class _NotRememberedError(LookupError):
@@ -69,11 +101,11 @@ class _NotRememberedError(LookupError):
 
 
 class _Words(dict[str, tuple[int, ...]]):
-    """Words and their ids; a word that is new is tokenised."""
+    """Words, and what is kept of their encoding; a word that is new is tokenised."""
 
-    def __init__(self, backend: Tokenizer, word: re.Pattern[str]) -> None:
+    def __init__(self, backend: Tokenizer, word: re.Pattern[str], kept: Callable[[Encoding], tuple[int, ...]]) -> None:
         super().__init__()
-        self._backend, self._word = backend, word
+        self._backend, self._word, self._kept = backend, word, kept
 
     def __missing__(self, word: str) -> tuple[int, ...]:
         alone = self._word.match(word)
@@ -81,5 +113,5 @@ class _Words(dict[str, tuple[int, ...]]):
             raise _NotRememberedError(word)
         if len(self) >= REMEMBERED:
             self.clear()
-        ids = self[word] = tuple(self._backend.encode(word, add_special_tokens=False).ids)
-        return ids
+        kept = self[word] = self._kept(self._backend.encode(word, add_special_tokens=False))
+        return kept

@@ -69,6 +69,12 @@ def word_pattern(backend: Tokenizer) -> re.Pattern[str] | None:
     return re.compile(rf"{words}|(?:(?!{words})[\s\S])+", re.ASCII)
 
 
+def keeps_offsets(backend: Tokenizer) -> bool:
+    """Say whether a token's offsets are those of its characters, wherever it stands: some tokenizers leave out white space."""
+    steps = _steps(_state(backend.post_processor), "processors")
+    return all(step["type"] in ("TemplateProcessing", "ByteLevel") and not step.get("trim_offsets") for step in steps)
+
+
 def _state(component: Any) -> Mapping[str, Any] | None:
     """Give a component of a tokenizer as tokenizer.json describes it."""
     return json.loads(component.__getstate__()) if component is not None else None
