@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
@@ -35,8 +36,8 @@ DEEPSEEK_SPLITS = (
 )
 HAN_APART = r"\p{Han}|[\p{L}&&[^\p{Han}]]+|\p{N}|[^\p{L}\p{N}]+"
 LOOKS_AHEAD = r"fo+(?=ba)|[a-z]|[^a-z]+"
-LEAVES_GAPS = r"[a-z]+|[^a-z]{1,2}(?![^a-z])|[^a-z](?=[^a-z]{2}(?![^a-z]))"
-"""Matches all of two characters, and passes over some of more."""
+LEAVES_GAPS = r"(?!zqx|qx!)[\s\S]"
+"""Passes over what no pair of characters shows."""
 
 
 def trained(pre_tokenizer: Any, normalizer: Any = None, special: tuple[str, ...] = ("<|end|>",)) -> Tokenizer:
@@ -61,6 +62,20 @@ def with_words_of_its_own() -> Tokenizer:
     """Make one with ordinary added tokens, one of which takes white space along."""
     tokenizer = trained(cut_by(QWEN_SPLIT), normalizers.NFC())
     tokenizer.add_tokens([AddedToken("<tool_call>"), AddedToken(" of the", normalized=False), AddedToken("<pad>", lstrip=True)])
+    return tokenizer
+
+
+class CutInPython:
+    """A pre-tokenizer of a user's own."""
+
+    def pre_tokenize(self, text: Any) -> None:
+        text.split(lambda number, normalized: [normalized])
+
+
+def with_pre_tokenizer(pre_tokenizer: Any) -> Tokenizer:
+    """Make an untrained tokenizer."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizer
     return tokenizer
 
 
@@ -95,6 +110,7 @@ READ_WHOLE: dict[str, Callable[[], Tokenizer]] = {
     "count_of_a_count": lambda: trained(cut_by(r"(?:ab){2}+|[\s\S]")),
     "metaspace": lambda: trained(pre_tokenizers.Metaspace()),
     "nothing": lambda: Tokenizer(models.BPE()),
+    "python": lambda: with_pre_tokenizer(pre_tokenizers.PreTokenizer.custom(CutInPython())),
 }
 """Tokenizers of which it is not shown."""
 
@@ -104,42 +120,51 @@ def tokenizer_named(name: str) -> Tokenizer:
     return {**READ_BY_WORDS, **READ_WHOLE}[name]()
 
 
+@cache
+def words_of(name: str) -> re.Pattern[str]:
+    pattern = word_pattern(tokenizer_named(name))
+    assert pattern is not None
+    return pattern
+
+
+def stands_alone(word: str, pattern: re.Pattern[str]) -> bool:
+    """Say whether a word may be remembered."""
+    return len(word) <= LONGEST and pattern.findall(word) == [word]
+
+
 def memo_of(backend: Tokenizer) -> WordMemo:
     memo = WordMemo.of(backend)
     assert memo is not None
     return memo
 
 
-snippets = st.sampled_from(
-    ["'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "12", "3456", "foo", "foob", "fooba", "The", " of the", "of", "x" * 70]
-    + ["<|end|>", "<tool_call>", "<pad>", "  <pad>", "_", "#=-", "\x00", "\x1c", "\x85", "é", "e\u0301", "北京", "“", "ſ", "K"]
-)
+PLAIN = ["'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "12", "3456", "The", " of the", "of", "_", "#=-", "\x1c", "x" * 70]
+MARKED = ["<|end|>", "<tool_call>", "<pad>", "  <pad>", "foo", "foob", "fooba", "zqx", "zqx!"]
+BEYOND_ASCII = ["\x85", "é", "e\u0301", "北京", "“", "ſ", "\u212a"]
+snippets = st.sampled_from([*PLAIN, *MARKED, *BEYOND_ASCII])
 texts = st.lists(st.one_of(snippets, st.text(st.sampled_from(ASCII), max_size=6), st.text(max_size=4)), max_size=12).map("".join)
 
 
 @pytest.mark.parametrize("name", READ_BY_WORDS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(batch=st.lists(texts, max_size=3))
 def test_remembered_words_are_the_texts_tokens(name: str, batch: list[str]) -> None:
     backend = tokenizer_named(name)
-    memo = memo_of(backend)
+    memo = WordMemo(backend, words_of(name))
     assert memo.read(batch) == whole_ids(backend, batch)
     assert memo.read(batch[::-1]) == whole_ids(backend, batch[::-1])  # now from memory
 
 
 @pytest.mark.parametrize("name", READ_BY_WORDS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(text=texts, places=st.lists(st.integers(1, 60), max_size=4))
 def test_remembered_words_are_the_spans_tokens(name: str, text: str, places: list[int]) -> None:
     backend = tokenizer_named(name)
     ends = [*sorted(place for place in set(places) if place < len(text)), len(text)]
-    read = memo_of(backend).read_spans(text, ends)
+    read = WordMemo(backend, words_of(name)).read_spans(text, ends)
     if read is None:
-        assert (
-            not text.isascii()
-            or any(token.content in text for token in backend.get_added_tokens_decoder().values())
-            or ("x" * LONGEST in text or name == "looks_ahead" or name == "leaves_gaps")
-        )
+        added = any(token.content in text for token in backend.get_added_tokens_decoder().values())
+        assert added or not text.isascii() or not all(stands_alone(word, words_of(name)) for word in words_of(name).findall(text))
         return
     encoding = backend.encode(text, add_special_tokens=False)
     tokens = list(zip(encoding.ids, encoding.offsets, strict=True))

@@ -76,8 +76,14 @@ def keeps_offsets(backend: Tokenizer) -> bool:
 
 
 def _state(component: Any) -> Mapping[str, Any] | None:
-    """Give a component of a tokenizer as tokenizer.json describes it."""
-    return json.loads(component.__getstate__()) if component is not None else None
+    """Give a component of a tokenizer as tokenizer.json describes it; one that is written in Python has no description."""
+    if component is None:
+        return None
+    try:
+        state: Mapping[str, Any] = json.loads(component.__getstate__())
+    except Exception:  # the library's own, which has no name
+        return {"type": "custom"}
+    return state
 
 
 def _steps(state: Mapping[str, Any] | None, key: str) -> Iterator[Mapping[str, Any]]:
@@ -143,7 +149,7 @@ def _members(described: str) -> str:
 
     try:
         others = pre_tokenizers.Split(Regex(described), "removed").pre_tokenize_str(_ASCII)
-    except Exception as error:  # the engine's own, which has no name
+    except Exception as error:  # the library's own, which has no name
         raise ValueError(f"{described!r} is no class of characters: {error}") from error
     outside = {place for _, (start, stop) in others for place in range(start, stop)}
     inside = "".join(re.escape(character) for place, character in enumerate(_ASCII) if place not in outside)
