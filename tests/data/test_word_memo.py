@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from conftest import LLAMA3_SPLIT, QWEN_SPLIT, WORDS, byte_level
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
@@ -141,6 +141,7 @@ def memo_of(backend: Tokenizer) -> WordMemo:
 PLAIN = ["'s", "'LL", " ", "  ", "\n", " \n", "\r\n", "\t", "12", "3456", "The", " of the", "of", "_", "#=-", "\x1c", "x" * 70]
 MARKED = ["<|end|>", "<tool_call>", "<pad>", "  <pad>", "foo", "foob", "fooba", "zqx", "zqx!"]
 BEYOND_ASCII = ["\x85", "é", "e\u0301", "北京", "“", "ſ", "\u212a"]
+TRICKY = ["a zqx! of the", "fooba", "foo", "It's  12 <tool_call> of the\n\n ", "“x”"]
 snippets = st.sampled_from([*PLAIN, *MARKED, *BEYOND_ASCII])
 texts = st.lists(st.one_of(snippets, st.text(st.sampled_from(ASCII), max_size=6), st.text(max_size=4)), max_size=12).map("".join)
 
@@ -148,6 +149,7 @@ texts = st.lists(st.one_of(snippets, st.text(st.sampled_from(ASCII), max_size=6)
 @pytest.mark.parametrize("name", READ_BY_WORDS)
 @settings(max_examples=30, deadline=None)
 @given(batch=st.lists(texts, max_size=3))
+@example(batch=TRICKY)
 def test_remembered_words_are_the_texts_tokens(name: str, batch: list[str]) -> None:
     backend = tokenizer_named(name)
     memo = WordMemo(backend, words_of(name))
@@ -158,6 +160,7 @@ def test_remembered_words_are_the_texts_tokens(name: str, batch: list[str]) -> N
 @pytest.mark.parametrize("name", READ_BY_WORDS)
 @settings(max_examples=30, deadline=None)
 @given(text=texts, places=st.lists(st.integers(1, 60), max_size=4))
+@example(text=TRICKY[0], places=[1, 3, 6, 7])
 def test_remembered_words_are_the_spans_tokens(name: str, text: str, places: list[int]) -> None:
     backend = tokenizer_named(name)
     ends = [*sorted(place for place in set(places) if place < len(text)), len(text)]
