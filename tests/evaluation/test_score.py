@@ -128,6 +128,9 @@ def test_the_report_shows_before_after_and_failures(tmp_path: Path) -> None:
     assert report["sides"]["model"]["failures"] == {"no d": 1}
     text = (tmp_path / "out" / "report.md").read_text()
     assert "| right letters | 25.0 % [4.6, 69.9] | 75.0 % [30.1, 95.4] | +50.0 [+0.0, +100.0] |" in text
+    early = text[text.index("## Early\n") : text.index("## By group")]
+    assert "| items | 2 | 2 | " in early and "| right letters | 50.0 % [9.5, 90.5] | 100.0 % [34.2, 100.0] |" in early
+    assert "## Late" not in text and "## Early, vowel" not in text, "groups of groups only"
     assert "| early | 2 | 50.0 %" in text and "| no b | 1 | 0 |" in text and "| of tries | 4 | 4 |" in text
     assert "### no d (1)" in text and "````text\n[user]\nd\n[model]\n```\n````" in text and "### no b" not in text
     assert "xagent eval agent x" in text and "| path | a | abc |" in text and "| seconds | 1.2 | 1.2 |" in text

@@ -12,7 +12,7 @@ from xagent.errors import OutputError
 from xagent.evaluation.items import ItemResult, Metric
 from xagent.evaluation.markdown import fenced, table
 from xagent.evaluation.suite import Suite
-from xagent.evaluation.summary import ALL, Difference, Estimate, Summary, differences, metrics_of, rounded, summarise
+from xagent.evaluation.summary import ALL, Difference, Estimate, Summary, differences, grouped, metrics_of, rounded, summarise
 
 EXAMPLES = 3
 """Transcripts of each kind of failure in the Markdown; all are in the files of items."""
@@ -111,6 +111,8 @@ def markdown(score: Score, command: str) -> str:
     compared = len(score.sides) > 1
     parts = [f"# {score.suite.name}: {'before and after' if compared else 'score'}", f"Made by `{command}`."]
     parts += [table(*_overall(score)), _WORDS + (_WORDS_COMPARED if compared else "")]
+    for group in _wide_groups(score):
+        parts += [f"## {group[0].upper()}{group[1:]}", table(*_overall(score, group))]
     parts += ["## By group", _by_group(score), "## Failures by kind", _failures(score)]
     parts += _transcripts(score)
     parts += ["## Models and settings", table(["", *(side.name for side in score.sides)], _settings(score))]
@@ -126,14 +128,21 @@ _WORDS_COMPARED = (
 )
 
 
-def _overall(score: Score) -> tuple[list[str], list[list[str]]]:
-    """Give head and rows of the table over all items."""
-    summaries, changes = score.summaries, score.differences.get(ALL, {})
+def _wide_groups(score: Score) -> list[str]:
+    """Give the groups that hold others: ``"a"`` where there is ``"a, b"``."""
+    names = [name for name in score.summaries[score.sides[-1].name].groups if name != ALL]
+    return [name for name in names if any(other.startswith(f"{name}, ") for other in names)]
+
+
+def _overall(score: Score, group: str = ALL) -> tuple[list[str], list[list[str]]]:
+    """Give head and rows of the table with every metric, over all items or those of a group."""
+    summaries, changes = score.summaries, score.differences.get(group, {})
     head = ["", *_headings(score), *(["difference"] if len(score.sides) > 1 else [])]
-    rows = [["items", *(str(len({result.item for result in side.results})) for side in score.sides)]]
+    chosen = [grouped(side.results).get(group, []) for side in score.sides]
+    rows = [["items", *(str(len({result.item for result in results})) for results in chosen)]]
     rows[0] += [""] * (len(head) - len(rows[0]))
     for key, metric in metrics_of(score.suite).items():
-        found = [summaries[side.name].groups[ALL].get(key) for side in score.sides]
+        found = [summaries[side.name].groups.get(group, {}).get(key) for side in score.sides]
         if any(found):
             change = [_change(changes.get(key), metric)] if len(score.sides) > 1 else []
             rows.append([metric.label, *(_shown(one, metric) for one in found), *change])
