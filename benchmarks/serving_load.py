@@ -6,9 +6,9 @@ Starts ``xagent serve`` in a process of its own, lets one client ask for the tim
 which is kept in ``results/serving_load.json`` too. Both ask the same sequence of questions, of equal length and each with its own
 seed, all different, so that nothing but the template is remembered; before that as many clients warm the server up with others.
 
-A reply counts when its stream ended with a finish reason; others are lost. Tokens are the server's ``usage``. The time is from the
-first request to the end of the last reply: the tail, in which fewer and fewer clients are answered, counts too. Clients use the
-``openai`` package in one process; on one core they take their part of it, which is told.
+A reply counts when its stream ended with a finish reason; others are lost. Tokens are the server's ``usage``. The time is from
+the first request to the end of the last reply: the tail, in which fewer and fewer clients are answered, counts too. Clients use
+the ``openai`` package in one process; on one core they take their part of it, which is told.
 """
 
 from __future__ import annotations
