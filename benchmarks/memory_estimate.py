@@ -1,6 +1,6 @@
 """The memory that `xagent train --dry-run` foretells against what a training step takes: nano's shape and a wide vocabulary.
 
-    python benchmarks/memory_estimate.py [--tokens 2048] [--models nano wide] [--ways NAME...] [--add]
+    python benchmarks/memory_estimate.py [--tokens 2048] [--samples 1] [--models nano wide] [--ways NAME...] [--add]
 
 Each case trains four micro-batches of one row, two optimizer steps, in a process of its own, and twice: with the C library's
 allocator as it is, and with one that gives every freed block back to the system at once (glibc's MALLOC_MMAP_THRESHOLD_=65536).
@@ -32,7 +32,6 @@ from xagent.engine.memory import expected_memory, measure_model
 from xagent.model import SupervisedFinetune, attention
 
 TRAINED_SHARE = 0.27
-HOLES = "holes between tensors"
 _WIDE = dict(hidden_size=256, intermediate_size=704, num_attention_heads=8, num_key_value_heads=4, vocab_size=128_256)
 _WAYS = {
     "lora": dict(autocast_dtype="fp32", lora=True, how="none"),
@@ -63,13 +62,13 @@ def describe(path: str, way: str) -> Config:
     )
 
 
-def foretold(path: str, way: str, tokens: int) -> dict[str, float]:
+def foretold(path: str, way: str, lengths: list[int]) -> dict[str, float]:
     """Estimate as the dry run does."""
     cfg = describe(path, way)
-    return expected_memory(measure_model(cfg.model), cfg, [tokens], 1, TRAINED_SHARE)
+    return expected_memory(measure_model(cfg.model), cfg, lengths, 1, TRAINED_SHARE)
 
 
-def measured(path: str, way: str, tokens: int) -> int:
+def measured(path: str, way: str, lengths: list[int]) -> int:
     """Train in this process; give the peak above the libraries'."""
     settle()
     before = resident_bytes()
@@ -80,19 +79,22 @@ def measured(path: str, way: str, tokens: int) -> int:
     parameters = [each for each in model.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(0, config.vocab_size, (tokens,), generator=generator)
-    labels = torch.where(torch.rand(tokens, generator=generator) < TRAINED_SHARE, ids, -100)
+    samples = []
+    for length in lengths:
+        ids = torch.randint(0, config.vocab_size, (length,), generator=generator)
+        labels = torch.where(torch.rand(length, generator=generator) < TRAINED_SHARE, ids, -100)
+        samples.append({"input_ids": ids, "labels": labels})
     for place in range(4):
-        model(**default_collate_fn([{"input_ids": ids, "labels": labels}]))["loss"].backward()
+        model(**default_collate_fn(samples))["loss"].backward()
         if place % 2:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
     return peak_bytes() - before
 
 
-def in_process(path: str, way: str, tokens: int, allocator: dict[str, str]) -> int:
+def in_process(path: str, way: str, args: argparse.Namespace, allocator: dict[str, str]) -> int:
     """Measure a case in a process of its own."""
-    words = [sys.executable, __file__, "--tokens", str(tokens), "--case", path, way]
+    words = [sys.executable, __file__, "--tokens", str(args.tokens), "--samples", str(args.samples), "--case", path, way]
     done = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, env={**os.environ, **allocator})
     return int(done.stdout.splitlines()[-1])
 
@@ -101,41 +103,43 @@ def shown(cases: list[dict[str, Any]]) -> str:
     """Write the cases as a table."""
     rows = []
     for case in cases:
-        tensors, whole = sum(case["foretold"].values()) - case["foretold"].get(HOLES, 0.0), sum(case["foretold"].values())
-        pairs = ((tensors, case["measured_tensors"]), (whole, case["measured"]))
-        figures = [
-            text for one, other in pairs for text in (f"{one / 1e6:,.0f}", f"{other / 1e6:,.0f}", f"{one / other - 1:+.0%}")
-        ]
-        rows.append([case["model"], case["way"], f"{case['tokens']:,}", *figures])
-    headers = ["model", "training", "tokens", "tensors foretold, MB", "measured, MB", "off by"]
-    return table([*headers, "process foretold, MB", "measured, MB", "off by"], rows)
+        estimate, tensors, process = sum(case["foretold"].values()), case["measured_tensors"], case["measured"]
+        shape = f"{case['tokens']:,}" if case["samples"] == 1 else f"{case['tokens']:,} in {case['samples']} samples"
+        figures = [f"{size / 1e6:,.0f}" for size in (estimate, tensors, process)]
+        rows.append(
+            [case["model"], case["way"], shape, *figures, f"{estimate / tensors - 1:+.0%}", f"{estimate / process - 1:+.0%}"]
+        )
+    sizes = ["foretold, MB", "freed at once, MB", "process, MB"]
+    return table(["model", "training", "tokens", *sizes, "off by", "off the process by"], rows)
 
 
 def main() -> None:
     """Compare, print a table, write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, default=2048, help="in the row, one sample")
+    parser.add_argument("--tokens", type=int, default=2048, help="in the row")
+    parser.add_argument("--samples", type=int, default=1, help="of which it consists, all as long")
     parser.add_argument("--models", nargs="+", choices=["nano", "wide"], default=["nano", "wide"])
     parser.add_argument("--ways", nargs="+", choices=list(_WAYS), default=list(_WAYS))
     add_part_option(parser)
     parser.add_argument("--case", nargs=2, metavar=("PATH", "WAY"), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    lengths = [args.tokens // args.samples] * args.samples
     if args.case:
-        print(measured(*args.case, args.tokens))
+        print(measured(*args.case, lengths))
         return
     machine = describe_machine()
-    cases = {(case["model"], case["way"], case["tokens"]): case for case in earlier_figures("memory_estimate", args.add) or []}
+    keys = ("model", "way", "tokens", "samples")
+    cases = {tuple(case[key] for key in keys): case for case in earlier_figures("memory_estimate", args.add) or []}
     with tempfile.TemporaryDirectory() as name:
         paths = write_shapes(Path(name))
         for model in args.models:
             for way in args.ways:
-                cases[model, way, args.tokens] = {
-                    "model": model,
-                    "way": way,
-                    "tokens": args.tokens,
-                    "measured": in_process(paths[model], way, args.tokens, {}),
-                    "measured_tensors": in_process(paths[model], way, args.tokens, {"MALLOC_MMAP_THRESHOLD_": "65536"}),
-                    "foretold": foretold(paths[model], way, args.tokens),
+                case = dict(zip(keys, (model, way, sum(lengths), args.samples), strict=True))
+                cases[tuple(case.values())] = {
+                    **case,
+                    "measured": in_process(paths[model], way, args, {}),
+                    "measured_tensors": in_process(paths[model], way, args, {"MALLOC_MMAP_THRESHOLD_": "65536"}),
+                    "foretold": foretold(paths[model], way, lengths),
                 }
                 print(f"{model}, {way}: done", file=sys.stderr, flush=True)
     print(shown(list(cases.values())))
