@@ -34,7 +34,11 @@ _LEVERS = [
 PARTS: dict[str, list[tuple[float, str]]] = {
     "train_overhead": [(1.6, "")],
     "levers": [(4.5, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
-    "memory_estimate": [(3.0, "--models nano"), (4.0, "--models wide --add")],
+    "memory_estimate": [
+        (2.0, "--models nano"),
+        (4.0, "--models wide --add"),
+        (3.0, "--models nano --ways lora --tokens 32768 --samples 64 --add"),
+    ],
     "startup": [(3.0, "--rounds 3")],
     "growth": [
         (3.0, "--only length --sizes 512 1024 2048 4096 8192"),

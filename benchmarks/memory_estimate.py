@@ -140,6 +140,7 @@ def main() -> None:
                     "measured": in_process(paths[model], way, args, {}),
                     "measured_tensors": in_process(paths[model], way, args, {"MALLOC_MMAP_THRESHOLD_": "65536"}),
                     "foretold": foretold(paths[model], way, lengths),
+                    "commit": machine["commit"],
                 }
                 print(f"{model}, {way}: done", file=sys.stderr, flush=True)
     print(shown(list(cases.values())))

@@ -32,7 +32,7 @@ def test_dry_run_figures_by_hand(configs, train_cli, capsys, monkeypatch, tmp_pa
     assert "6 optimizer steps, 40 micro-steps, " in text
     tokens = int(re.search(r"20 records: ([\d,]+) tokens kept", text)[1].replace(",", ""))
     assert f"40 micro-steps, {2 * tokens:,} tokens" in text
-    assert re.search(r"memory        about [\d.]+ \w+ on each device: frozen weights", text)
+    assert re.search(r"memory        about [\d.]+ \w+ of tensors on each device: frozen weights", text)
     assert str(tmp_path / "unused") in text
     assert not (tmp_path / "unused").exists()
 

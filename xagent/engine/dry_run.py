@@ -80,7 +80,7 @@ def describe_run(cfg: Config, launcher: str = "none") -> str:
         f"  steps         {schedule.steps_in_epoch:,} optimizer steps an epoch = {schedule.micro_steps:,} micro-steps"
         f" ({batch_size} x {schedule.window} x {readers})",
         f"  in all        {schedule.steps:,} optimizer steps, {schedule.total:,} micro-steps, {tokens:,.0f} tokens",
-        f"  memory        about {human_bytes(sum(memory.values()))} on each device: {parts}",
+        f"  memory        about {human_bytes(sum(memory.values()))} of tensors on each device: {parts}",
         f"  recomputing   {how} (activation checkpointing)",
         f"  outputs       {Path(cfg.work_dir).resolve()}",
     ]

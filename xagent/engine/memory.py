@@ -105,7 +105,9 @@ def measure_model(model_config: Mapping[str, Any]) -> Sizes:
 def expected_memory(
     sizes: Sizes, cfg: Config, lengths: list[int], world_size: int, trained_share: float = 1.0, how: str | None = None
 ) -> dict[str, float]:
-    """Estimate the peak memory of one process in bytes, by part, beside what Python and its libraries take.
+    """Estimate the peak memory of one process's tensors in bytes, by part.
+
+    Python and its libraries come on top, and on a CPU what the C library keeps of freed blocks under 32 MiB (docs/scaling.md).
 
     Weights; gradients and AdamW's two moments in fp32 for what is trained (divided by the ranks as the ZeRO stage says); and
     what a micro-batch makes for a while: activations, a chunk of logits, the largest dequantised weight.
