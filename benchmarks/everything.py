@@ -4,7 +4,7 @@
 
 Each part is a process of its own, on one thread, behind the words of --with if there are any (to pin it, or to wait for a turn).
 A benchmark's first part starts its file in results/ anew, the others add to it. A part that fails ends that benchmark, and the
-exit code is 1. --list prints the parts with the minutes that they took on one slow core.
+exit code is 1. --list prints the parts with the minutes that they take on one slow core, about.
 """
 
 from __future__ import annotations
@@ -35,24 +35,22 @@ PARTS: dict[str, list[tuple[float, str]]] = {
     "train_overhead": [(1.6, "")],
     "levers": [(4.5, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
     "memory_estimate": [
-        (2.0, "--models nano"),
+        (3.0, "--models nano"),
         (4.0, "--models wide --add"),
         (3.0, "--models nano --ways lora --tokens 32768 --samples 64 --add"),
     ],
-    "startup": [(3.0, "--rounds 3")],
+    "startup": [(3.5, "--rounds 3")],
     "growth": [
-        (3.0, "--only length --sizes 512 1024 2048 4096 8192"),
-        (3.0, "--only length --sizes 16384 --add"),
+        (3.2, "--only length rows --longest 8192"),
+        (1.4, "--only vocabulary --add"),
+        (2.0, "--only rows --sizes 16384 32768 --add"),
+        (2.0, "--only length --sizes 16384 --add"),
         (5.0, "--only length --sizes 32768 --add"),
-        (2.5, "--only rows --longest 16384 --add"),
-        (1.0, "--only rows --sizes 32768 --add"),
-        (3.0, "--only vocabulary --add"),
-        (2.0, "--only records --most-records 10000 --add"),
-        (3.0, "--only records --sizes 100000 --add"),
-        (20.0, "--only records --sizes 1000000 --add"),
+        (2.0, "--only records --sizes 1000 10000 100000 --add"),
+        (16.0, "--only records --sizes 1000000 --add"),
     ],
-    "encode_streaming": [(1.0, "--sizes 20000"), (8.0, "--sizes 200000 --add")],
-    "prepare_killed": [(40.0, "--num-proc 1")],
+    "encode_streaming": [(0.7, "--sizes 20000"), (6.0, "--sizes 200000 --add")],
+    "prepare_killed": [(30.0, "--num-proc 1")],
 }
 
 

@@ -218,7 +218,7 @@ def plot(figures: dict[str, list[Point]], path: Path) -> None:
         above.plot(sizes, expected(subject, sizes, speed), "k:", label="theory")
         above.set_title(subject)
         above.set_ylabel("conversations/s" if subject == "records" else "tokens/s")
-        above.set_ylim(bottom=0)
+        above.set_ylim(0, 1.1 * max(speed))
         above.legend()
         memory = [point.get("bytes") for point in points]
         if all(memory):
@@ -228,6 +228,7 @@ def plot(figures: dict[str, list[Point]], path: Path) -> None:
                 below.plot(sizes, [taken[0] * size / sizes[0] for size in sizes], "k:", label="as many times more")
                 below.legend()
             below.set_yscale("log", base=2)
+            below.set_ylim(min(taken) / 2, max(taken) * 2)
             below.set_ylabel("peak, MB")
             below.yaxis.set_major_formatter("{x:,.0f}")
         else:
