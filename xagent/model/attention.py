@@ -92,7 +92,7 @@ def _attend_each(
 ) -> torch.Tensor:
     """Attend inside each sample of the row in a call of its own."""
     outputs = [
-        _attend(q, k, v, sliding_window, dropout, scaling)
+        _attend(q, k, v, sliding_window, dropout, scaling).transpose(1, 2)
         for q, k, v in zip(
             query_BHTD.split(sample_lengths, 2),
             key_BKTD.split(sample_lengths, 2),
@@ -100,7 +100,7 @@ def _attend_each(
             strict=True,
         )
     ]
-    return torch.cat(outputs, 2).transpose(1, 2)
+    return torch.cat(outputs, 1)
 
 
 def _attend_varlen(
