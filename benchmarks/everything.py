@@ -19,21 +19,22 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 _ALONE = '"bare loop" "all levers" "none of them" "only rows of whole samples" "only attention inside samples"'
-_ALONE_TOO = '"only logits at trained positions" "only chunks of logits" "only fused AdamW" "without rows of whole samples"'
-_LEFT_OUT = '"without attention inside samples" "without logits at trained positions only" "without chunks of logits"'
-_LEFT_OUT_TOO = '"without fused AdamW" "with bf16" "with selective recomputation" "with full recomputation"'
+_ALONE_TOO = '"only logits at trained positions" "only chunks of logits" "only fused LoRA" "only fused AdamW"'
+_LEFT_OUT = '"without rows of whole samples" "without attention inside samples" "without logits at trained positions only"'
+_LEFT_OUT_TOO = '"without chunks of logits" "without fused LoRA" "without fused AdamW"'
+_WITH = '"with bf16" "with selective recomputation" "with full recomputation"'
 _WIDE = "--vocabulary 128256 --rounds 1 --steps 3 --add --variants"
 _LEVERS = [
-    (4.5, "--vocabulary 8192 --rounds 1 --add"),
+    (5.0, "--vocabulary 8192 --rounds 1 --add"),
     (3.0, f"{_WIDE} {_ALONE}"),
     (2.0, f"{_WIDE} {_ALONE_TOO}"),
     (1.5, f"{_WIDE} {_LEFT_OUT}"),
-    (1.5, f"{_WIDE} {_LEFT_OUT_TOO}"),
+    (2.0, f"{_WIDE} {_LEFT_OUT_TOO} {_WITH}"),
 ]
 # benchmark -> (minutes, its words); every part but the first has --add
 PARTS: dict[str, list[tuple[float, str]]] = {
     "train_overhead": [(1.6, "")],
-    "levers": [(4.5, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
+    "levers": [(5.0, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
     "memory_estimate": [
         (3.0, "--models nano"),
         (4.0, "--models wide --add"),

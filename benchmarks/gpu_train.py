@@ -200,7 +200,7 @@ def check_against_plain(shape: dict[str, Any], dtype: str) -> dict[str, float]:
     found = []
     for options in (
         dict(loss_chunk_size=64),
-        dict(loss_chunk_size=None, attention_kernel="sdpa", use_liger_kernel=False),
+        dict(loss_chunk_size=None, attention_kernel="sdpa", fused_lora=False, use_liger_kernel=False),
     ):
         torch.manual_seed(0)
         model = finetune(random_llama(small, torch.float32, False), 8, autocast_dtype=dtype, **options)

@@ -44,7 +44,7 @@ MAX_LENGTH = 1024
 LR = 1e-3
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
 # name -> what differs from "all levers"; "none of them" joins a micro-batch's samples in one row under a mask, nothing padded
-_NONE: dict[str, Any] = dict(rows=False, attention="sdpa", all_logits=True, loss_chunk_size=None, fused=False)
+_NONE: dict[str, Any] = dict(rows=False, attention="sdpa", all_logits=True, loss_chunk_size=None, fused_lora=False, fused=False)
 VARIANTS: dict[str, dict[str, Any]] = {
     "bare loop": {},
     "all levers": {},
@@ -53,6 +53,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "only attention inside samples": {**_NONE, "attention": attention.NAME},
     "only logits at trained positions": {**_NONE, "all_logits": False},
     "only chunks of logits": {**_NONE, "loss_chunk_size": "auto"},
+    "only fused LoRA": {**_NONE, "fused_lora": True},
     "only fused AdamW": {**_NONE, "fused": True},
     "without rows of whole samples": dict(rows=False),
     "without attention inside samples": dict(attention="sdpa"),
