@@ -27,3 +27,10 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
             messages.append(Message("tool", step.observation, name=step.tool))
         messages.append(Message("assistant", episode.answer, reasoning=think(episode.final_thought, episode.choice)))
     return Conversation(tuple(messages), tools, Source(id=episodes[0].id)).validate()
+
+
+def joined(episodes: list[Episode], another: Episode) -> list[Episode]:
+    """Add an episode to those of one conversation, unless the tools of the others would solve what must stay unsolved."""
+    together = [*episodes, another]
+    offered = {tool.name for episode in together for tool in episode.tools}
+    return episodes if any(offered.intersection(episode.absent) for episode in together) else together

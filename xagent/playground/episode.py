@@ -15,7 +15,7 @@ KINDS: tuple[Kind, ...] = ("single", "chained", "recovered", "no_call", "no_tool
 
 @dataclass(frozen=True)
 class Choice:
-    """How a tool is chosen: the list is read up to the one that fits (None: none does); another may be needed after it."""
+    """How a tool is chosen from the list: the one that fits (None: none does); another may be needed after it."""
 
     right: str | None = None
     later: str | None = None

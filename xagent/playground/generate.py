@@ -136,10 +136,10 @@ class _Maker:
     def _say(self, templates: phrases.Phrases, **fields: str) -> str:
         return self.rng.choice(templates[self.language]).format(**fields)
 
-    def _using(self, templates: phrases.Phrases, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
-        """Give the thought that names a tool and what is known of its parameters."""
+    def _using(self, templates: phrases.Phrases, tool: PlaygroundTool, arguments: Mapping[str, Any], later: str = "") -> str:
+        """Give the thought that names a tool and what is known of its parameters, and the tool that comes after it."""
         values = known_values(tool.spec(self.language), arguments, self.language)
-        return self._say(templates, tool=tool.name, values=values)
+        return self._say(templates, tool=tool.name, values=values, later=later)
 
     def _question(self, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
         return self.rng.choice(tool.questions[self.language]).format(**arguments)
@@ -180,8 +180,8 @@ class _Maker:
         }
         question = self.rng.choice(chain.questions[self.language]).format(**{**following, **arguments})
         choice = Choice(first.name, later=second.name)
-        start = self._step(first, arguments, self._using(phrases.USE_FIRST, first, arguments), choice)
-        end = self._step(second, following, self._using(phrases.USE_NEXT, second, following), Choice(second.name))
+        start = self._step(first, arguments, self._using(phrases.USE_FIRST, first, arguments, second.name), choice)
+        end = self._step(second, following, self._using(phrases.USE_NEXT, second, following), None)
         return self._solved(question, (start, end), (first, second))
 
     def _recovered(self) -> _Task:

@@ -34,6 +34,8 @@ from xagent.playground.invented_wording import (
     THOUGHTS,
     UNKNOWN,
     ask,
+    ask_two,
+    ask_without,
     pick,
     spoken,
     values_text,
@@ -142,9 +144,11 @@ def _using(
     thoughts: Mapping[str, tuple[str, ...]],
     tool: Invention,
     arguments: Mapping[str, Any],
+    later: str = "",
 ) -> str:
-    """Give the thought that names a tool and what is known of its parameters."""
-    return pick(generator, thoughts, language, name=tool.spec.name, values=known_values(tool.spec, arguments, language))
+    """Give the thought that names a tool and what is known of its parameters, and the tool that comes after it."""
+    values = known_values(tool.spec, arguments, language)
+    return pick(generator, thoughts, language, name=tool.spec.name, values=values, later=later)
 
 
 def _single(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
@@ -162,35 +166,18 @@ def _single(generator: random.Random, language: Language, shelf: Sequence[Invent
 
 
 def _chained(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
-    second = generator.choice([tool for tool in shelf if len(tool.parameters) == 1])
+    second = generator.choice([tool for tool in shelf if len(tool.parameters) <= 2])
     first = generator.choice([tool for tool in shelf if tool is not second])
     arguments = draw_arguments(generator, first, language)
-    parameter = second.parameters[0]
-    middle = draw_value(generator, parameter.kind, language)
+    place = generator.choice(second.parameters)
+    middle = draw_value(generator, place.kind, language)
+    following = {**draw_arguments(generator, second, language), place.name: middle}
+    given = {name: value for name, value in following.items() if name != place.name}
     values = values_text(generator, first, arguments, language)
-    if language == "en":
-        inner = f"the {first.topic} of {values}"
-        question = generator.choice(
-            [
-                f"What is the {second.topic} of {inner}?",
-                f"{first.verb.capitalize()} {inner}, then {second.verb} its {second.topic}.",
-                f"First find {inner}. Then tell me the {second.topic} of it.",
-                f"I need the {second.topic} for {inner}.",
-            ]
-        )
-    else:
-        inner = f"{values}的{first.topic}"
-        question = generator.choice(
-            [
-                f"{inner}的{second.topic}是多少？",
-                f"先{first.verb}{inner}，再{second.verb}它的{second.topic}。",
-                f"请查{inner}，然后给出{second.topic}。",
-            ]
-        )
-    following = {parameter.name: middle}
+    question = ask_two(generator, first, second, values, given, place.name, language)
     steps = (
         Step(
-            _using(generator, language, FIRST, first, arguments),
+            _using(generator, language, FIRST, first, arguments, second.spec.name),
             first.spec.name,
             arguments,
             str(middle),
@@ -201,7 +188,6 @@ def _chained(generator: random.Random, language: Language, shelf: Sequence[Inven
             second.spec.name,
             following,
             draw_result(generator, language),
-            choice=Choice(second.spec.name),
         ),
     )
     return _solved(generator, language, question, steps, second.topic)
@@ -267,19 +253,8 @@ def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Inve
     del arguments[missing.name]
     if arguments:
         question = ask(generator, tool, values_text(generator, tool, arguments, language), language)
-    elif language == "en":
-        question = generator.choice(
-            [
-                f"What is the {tool.topic}?",
-                f"Please {tool.verb} the {tool.topic}.",
-                f"I need the {tool.topic}.",
-                f"Can you {tool.verb} a {tool.topic}?",
-            ]
-        )
     else:
-        question = generator.choice(
-            [f"请{tool.verb}{tool.topic}。", f"{tool.topic}是多少？", f"帮我{tool.verb}一下{tool.topic}。", f"我要{tool.topic}。"]
-        )
+        question = ask_without(generator, tool, language)
     what = missing.description
     thought = _using(generator, language, THOUGHTS, tool, arguments)
     return _Task(question, (), thought, pick(generator, ASK_BACK, language, what=what), (what,), Choice(tool.spec.name))

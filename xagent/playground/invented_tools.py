@@ -13,6 +13,7 @@ from xagent.playground.words import (
     ADJECTIVES_EN,
     NOUNS_EN,
     NOUNS_ZH,
+    TALK_EN,
     TYPES_OF_THING_EN,
     TYPES_OF_THING_ZH,
     VERBS_EN,
@@ -78,6 +79,7 @@ def _invent_en(generator: random.Random, like: Invention | None) -> Invention:
             f"{_word(generator, VERBS_EN).capitalize()} in which {_word(generator, NOUNS_EN)} the {topic} is.",
             f"{_word(generator, ADJECTIVES_EN).capitalize()} {topic} by {_word(generator, NOUNS_EN)} or {thing}.",
             f"{_word(generator, VERBS_EN).capitalize()} {_word(generator, NOUNS_EN)} into {topic}",
+            *[_around_en(generator, topic, thing)] * 6,
         ]
     )
     parameters = _parameters(generator, "en", thing)
@@ -107,10 +109,31 @@ def _invent_zh(generator: random.Random, like: Invention | None) -> Invention:
             f"{verb}{thing}由哪位{topic}，即{made_up_hanzi(generator, 2, 4)}。",
             f"把{made_up_hanzi(generator, 1, 2)}{verb}成{topic}",
             f"{made_up_hanzi(generator, 1, 2)}{thing}有几{topic}",
+            *[_around_zh(generator, topic, thing)] * 4,
         ]
     )
     parameters = _parameters(generator, "zh", thing)
     return Invention(spec_of(name, description, parameters), topic, verb, thing, parameters)
+
+
+def _around_en(generator: random.Random, topic: str, thing: str) -> str:
+    """Say any words around a topic, so that to read a description is to copy it, whatever it says."""
+    words = [_any_word(generator) for _ in range(generator.randint(1, 4))]
+    words += [topic, *(_any_word(generator) for _ in range(generator.randint(0, 3)))]
+    if generator.random() < 0.4:
+        words += [generator.choice(TALK_EN), thing]
+    return " ".join(words).capitalize() + generator.choice((".", ""))
+
+
+def _around_zh(generator: random.Random, topic: str, thing: str) -> str:
+    parts = [made_up_hanzi(generator, 1, 4), topic, made_up_hanzi(generator, 0, 3)]
+    if generator.random() < 0.4:
+        parts.insert(generator.choice((0, 1)), thing + generator.choice(("的", "里", "在", "，", "")))
+    return "".join(parts) + generator.choice(("。", "", ""))
+
+
+def _any_word(generator: random.Random) -> str:
+    return _word(generator, generator.choice((TALK_EN, TALK_EN, NOUNS_EN, VERBS_EN)))
 
 
 def _word(generator: random.Random, words: tuple[str, ...]) -> str:
@@ -184,17 +207,32 @@ def _draw_text(generator: random.Random, language: Language) -> str:
     if style < 0.20:
         letters = "".join(generator.choice("ABCDEFGHJKLMNPQRSTUVWXYZ") for _ in range(generator.randint(1, 3)))
         return f"{letters}{generator.choice(['-', '', ''])}{generator.randint(1, 999)}"
-    if style < 0.28:
+    if style < 0.23:
+        return _few_letters(generator)
+    if style < 0.30:
         return _word(generator, NOUNS_EN)
-    if language == "zh" and style < 0.85:
-        return generator.choice(NOUNS_ZH) if generator.random() < 0.4 else made_up_hanzi(generator, 2, 5)
-    if style < 0.40:
-        return " ".join(_word(generator, NOUNS_EN) for _ in range(generator.randint(2, 6)))
+    if language == "zh" and style < 0.86:
+        if generator.random() < 0.08:
+            return f"{generator.randint(1950, 2049)}年{generator.randint(1, 12)}月{generator.randint(1, 28)}日"
+        return generator.choice(NOUNS_ZH) if generator.random() < 0.3 else made_up_hanzi(generator, 2, 6)
+    if style < 0.45:
+        return " ".join(_word(generator, NOUNS_EN) for _ in range(generator.choices((2, 3, 4, 5), (0.6, 0.2, 0.1, 0.1))[0]))
     words = [made_up_word(generator).capitalize() for _ in range(generator.choices([1, 2, 3], [0.6, 0.33, 0.07])[0])]
     return " ".join(words)
 
 
+def _few_letters(generator: random.Random) -> str:
+    """Draw one letter, or a string of few different ones, as numerals, bits and turned words are."""
+    if generator.random() < 0.25:
+        return generator.choice("abcdefghijklmnopqrstuvwxyz")
+    letters = generator.choice(("IVXLCDM", "01", made_up_word(generator), made_up_word(generator)))
+    return "".join(generator.choice(letters) for _ in range(generator.randint(2, 9)))
+
+
 def draw_result(generator: random.Random, language: Language) -> str:
+    """Draw what a tool answers."""
+    if generator.random() < 0.1:
+        return _few_letters(generator)
     return str(draw_value(generator, generator.choice(["string", "number", "integer"]), language))
 
 

@@ -328,6 +328,132 @@ def spoken(parameter: Parameter, language: Language) -> str:
     return parameter.name.replace("_", " ") if language == "en" else parameter.description
 
 
+# How one speaks of the result of a first tool within a question that a second one answers.
+_INNER: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "the {topic} of {values}",
+        "the {topic} of {values}",
+        "the {topic} for {values}",
+        "{values}'s {topic}",
+        "{topic} {values}",
+        "the {topic} in {values}",
+        "the {topic} that {values} has",
+        "the {topic} when I {verb} {values}",
+    ),
+    "zh": ("{values}的{topic}", "{values}的{topic}", "{values}{topic}", "{verb}{values}得到的{topic}", "{values}那个{topic}"),
+}
+_FIRST_THEN: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "{Verb1} {inner}, then {verb2} its {topic2}.",
+        "First find {inner}. Then tell me the {topic2} of it.",
+        "{Verb1} {inner} and {verb2} the {topic2}.",
+        "Look up {inner} and tell me the {topic2}.",
+        "I have {values}. Which {topic2} has its {topic1}?",
+        "Get {inner} and {verb2} it: what {topic2} is that?",
+        "With {inner}, how much {topic2} do we get?",
+        "What {topic2} does {inner} give?",
+    ),
+    "zh": (
+        "先{verb1}{inner}，再{verb2}它的{topic2}。",
+        "请查{inner}，然后给出{topic2}。",
+        "请{verb1}{inner}，再{verb2}{topic2}。",
+        "{inner}{verb2}成{topic2}是多少？",
+        "{inner}，它的{topic2}是什么？",
+        "有{values}，其{topic1}是哪个{topic2}？",
+    ),
+}
+# What stands in a question for a value that nobody gave.
+_NOTHING: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "it",
+        "that",
+        "this one",
+        "mine",
+        "the {thing}",
+        "my {thing}",
+        "this {thing}",
+        "that {thing}",
+        "a {thing}",
+        "them",
+        "one",
+    ),
+    "zh": ("它", "那个", "这个{thing}", "那{thing}", "我的{thing}", "这", "一个{thing}", "{thing}", "他"),
+}
+
+
+def ask_two(
+    generator: random.Random,
+    first: Invention,
+    second: Invention,
+    values: str,
+    others: dict[str, Any],
+    place: str,
+    language: Language,
+) -> str:
+    """Ask for the second tool's topic of the first one's, in one breath or one after the other.
+
+    Args:
+        values: the words for the first tool's arguments.
+        others: the second tool's arguments without the one that the first tool gives.
+        place: the name of that one.
+    """
+    words = {"topic": first.topic, "verb": first.verb, "values": values}
+    inner = generator.choice(_INNER[language]).format(**words)
+    if others or generator.random() < 0.6:
+        return ask(generator, second, values_text(generator, second, {place: inner, **others}, language), language)
+    return generator.choice(_FIRST_THEN[language]).format(
+        inner=inner,
+        values=values,
+        topic1=first.topic,
+        topic2=second.topic,
+        verb1=first.verb,
+        verb2=second.verb,
+        Verb1=first.verb.capitalize(),
+    )
+
+
+def ask_without(generator: random.Random, tool: Invention, language: Language) -> str:
+    """Ask for a tool's topic without any value for it."""
+    if generator.random() < 0.4:
+        text = generator.choice(_BARE[language]).format(
+            topic=tool.topic, verb=tool.verb, thing=tool.thing, Verb=tool.verb.capitalize()
+        )
+        return text[:1].upper() + text[1:]
+    return ask(generator, tool, generator.choice(_NOTHING[language]).format(thing=tool.thing), language)
+
+
+_BARE: Mapping[Language, tuple[str, ...]] = {
+    "en": (
+        "What is the {topic}?",
+        "Please {verb} the {topic}.",
+        "I need the {topic}.",
+        "Can you {verb} a {topic}?",
+        "How many {topic} are there?",
+        "{Verb} a {topic}.",
+        "Which {topic} is it?",
+        "{topic}?",
+        "Tell me its {topic}.",
+        "How much {topic} does it have?",
+        "Where do I find the {topic}?",
+        "What {topic} does the {thing} have?",
+        "{Verb} the {thing}: {topic}!",
+    ),
+    "zh": (
+        "请{verb}{topic}。",
+        "{topic}是多少？",
+        "帮我{verb}一下{topic}。",
+        "我要{topic}。",
+        "是哪个{topic}？",
+        "有多少{topic}？",
+        "{thing}的{topic}呢？",
+        "请{verb}一个{topic}。",
+        "那{thing}{topic}是什么？",
+        "{topic}在哪？",
+        "{verb}{topic}",
+    ),
+}
+
+
 def ask(generator: random.Random, tool: Invention, values: str, language: Language, topic: str | None = None) -> str:
     if generator.random() < COMPOSED_SHARE:
         form = _composed(generator, language)
@@ -346,8 +472,8 @@ THOUGHTS = {
     "zh": ("要用 {name}：{values}。", "需要 {name}：{values}。"),
 }
 FIRST = {
-    "en": ("First I need {name}: {values}.", "I first use {name}: {values}."),
-    "zh": ("先用 {name}：{values}。", "第一步需要 {name}：{values}。"),
+    "en": ("First I need {name}: {values}, then {later}.", "I first use {name}: {values}, then {later}."),
+    "zh": ("先用 {name}：{values}，再用 {later}。", "第一步需要 {name}：{values}，然后是 {later}。"),
 }
 NEXT = {
     "en": ("Now I need {name}: {values}.", "Then I use {name}: {values}."),

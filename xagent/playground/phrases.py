@@ -15,8 +15,8 @@ USE: Phrases = {
     "zh": ("要用 {tool}：{values}。", "需要 {tool}：{values}。"),
 }
 USE_FIRST: Phrases = {
-    "en": ("First I need {tool}: {values}.", "I first use {tool}: {values}."),
-    "zh": ("先用 {tool}：{values}。", "第一步需要 {tool}：{values}。"),
+    "en": ("First I need {tool}: {values}, then {later}.", "I first use {tool}: {values}, then {later}."),
+    "zh": ("先用 {tool}：{values}，再用 {later}。", "第一步需要 {tool}：{values}，然后是 {later}。"),
 }
 USE_NEXT: Phrases = {
     "en": ("Now I need {tool}: {values}.", "Then I use {tool}: {values}."),

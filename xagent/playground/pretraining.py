@@ -11,15 +11,19 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
 from xagent.errors import ConfigError
 from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, reading, words
+from xagent.playground.conversation import joined
 from xagent.playground.cues import shared_words
 from xagent.playground.episode import Episode, Kind, Step
+from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import draw_episodes, holds_held_out_text
+from xagent.playground.invented_tools import draw_value
 from xagent.playground.reading import full_thought
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import NOUNS_EN, NOUNS_ZH, TALK_EN, made_up_hanzi, made_up_word
@@ -32,9 +36,10 @@ CONTEXT_WEIGHT = 0.25
 
 SPEECH_SHARE = 0.2
 
-Lesson = Literal["forms", "lookups", "reading"]
+Lesson = Literal["forms", "lookups", "reading", "planning"]
 """What a model learns: first to speak, to copy and to fill in forms; then to look things up in lists; then to read a list
-aloud until something in it fits, and to say what is known and what is missing (``reading.py``)."""
+aloud, and to say what is known and what is missing (``reading.py``); then all of that together, with plans of two steps, under
+any labels, and with the words of the playground's training tools."""
 
 LATER_CONTEXT_WEIGHT = 0.05
 """``CONTEXT_WEIGHT`` of the lessons after the first: copying is known by then."""
@@ -48,6 +53,13 @@ READING_SHARES = {"speech": 0.08, "talk": 0.12}
 READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered": 0.1, "no_tool_fits": 0.16, "ask_back": 0.18}
 """The shares of the kinds in the third lesson."""
 
+PLANNING_SHARES = {"speech": 0.12, "real": 0.3}
+"""How many records of the fourth lesson are speech, mostly of copying, and how many are about the playground's training tools,
+told as forms."""
+
+PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.26, "recovered": 0.08, "no_tool_fits": 0.15, "ask_back": 0.19}
+"""The shares of the kinds among its other records."""
+
 
 def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iterator[dict[str, Any]]:
     """Give ``count`` records of a lesson, the same ones for the same arguments, one at a time.
@@ -60,7 +72,7 @@ def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iter
     if lesson not in get_args(Lesson):
         raise ConfigError(f"lesson must be one of {', '.join(get_args(Lesson))}, got {lesson!r}")
     weight = CONTEXT_WEIGHT if lesson == "forms" else LATER_CONTEXT_WEIGHT
-    draw = {"forms": _draw, "lookups": _draw_lookups, "reading": _draw_reading}[lesson]
+    draw = {"forms": _draw, "lookups": _draw_lookups, "reading": _draw_reading, "planning": _draw_planning}[lesson]
     for number in range(count):
         generator = random.Random(f"pretraining-{seed}-{number}" if lesson == "forms" else f"{lesson}-{seed}-{number}")
         while True:
@@ -108,6 +120,28 @@ def _draw_reading(generator: random.Random) -> list[tuple[str, str]]:
     return _reading_desk(generator, draw_episodes(generator, language, "desk", generator.randint(2, 5), READING_KINDS))
 
 
+def _draw_planning(generator: random.Random) -> list[tuple[str, str]]:
+    language = generator.choice(LANGUAGES)
+    place = generator.random()
+    if place < PLANNING_SHARES["speech"]:
+        return _recital(generator, language)
+    labels = _drawn_labels(generator, language)
+    if place < PLANNING_SHARES["speech"] + PLANNING_SHARES["real"]:
+        return _reading_desk(generator, _real_episodes(generator, language, generator.randint(1, 3)), labels)
+    episodes = draw_episodes(generator, language, "desk", generator.randint(1, 4), PLANNING_KINDS)
+    return _reading_desk(generator, episodes, labels)
+
+
+def _real_episodes(generator: random.Random, language: Language, count: int) -> list[Episode]:
+    """Draw episodes of the playground's training tools that can stand in one conversation."""
+    drawn = generate_episodes(count, generator.randrange(2**40), languages=(language,))
+    found = [next(drawn)]
+    for episode in drawn:
+        found = joined(found, episode)
+    tools = tuple({tool.name: tool for episode in found for tool in episode.tools}.values())
+    return [replace(episode, tools=tools) for episode in found]
+
+
 def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:
     weight = 1.0 if role == "assistant" else context_weight
     return {"role": role, "content": text, "loss": True, "weight": weight}
@@ -132,13 +166,15 @@ def _desk(generator: random.Random, episodes: list[Episode], quoting: bool = Fal
     return turns
 
 
-def _reading_desk(generator: random.Random, episodes: list[Episode]) -> list[tuple[str, str]]:
+def _reading_desk(generator: random.Random, episodes: list[Episode], labels: _Labels | None = None) -> list[tuple[str, str]]:
     """Tell episodes that offer the same tools, with all that the reference agent thinks."""
     language, tools = episodes[0].language, episodes[0].tools
     turns = [("system", _counter(generator, language, tools))]
-    fill = _filling(generator)
-    remark, answer = generator.choice(_LABELS[language])
-    desk = generator.choice(_DESK[language])
+    if labels is None:
+        fill = _filling(generator)
+        remark, answer = generator.choice(_LABELS[language])
+        labels = _Labels(fill, remark, answer, generator.choice(_DESK[language]))
+    remark, answer = labels.remark, labels.answer
     for episode in episodes:
         if generator.random() < READING_SHARES["talk"]:
             question, reply = generator.choice(_TALKS[language])(generator)
@@ -146,10 +182,44 @@ def _reading_desk(generator: random.Random, episodes: list[Episode]) -> list[tup
         turns.append(("user", episode.question))
         for step in episode.steps:
             thought = full_thought(step.thought, step.choice, tools, episode.question, language)
-            turns += [("assistant", f"{remark}{thought}\n{fill(step)}"), ("user", desk + step.observation)]
+            turns += [("assistant", f"{remark}{thought}\n{labels.fill(step)}"), ("user", labels.desk + step.observation)]
         thought = full_thought(episode.final_thought, episode.choice, tools, episode.question, language)
         turns.append(("assistant", _in_forms(f"{remark}{thought}\n{answer}{episode.answer}")))
     return turns
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """How a clerk writes: what stands before a remark, an answer and the desk's words, and how a form is filled in."""
+
+    fill: Callable[[Step], str]
+    remark: str
+    answer: str
+    desk: str
+
+
+def _drawn_labels(generator: random.Random, language: Language) -> _Labels:
+    """Draw labels, most of them words that mean nothing: what matters is that a conversation keeps to its own."""
+    if generator.random() < 0.35:
+        remark, answer = generator.choice(_LABELS[language])
+        return _Labels(_filling(generator), remark, answer, generator.choice(_DESK[language]))
+    end = generator.choice((":", ": ", "：", " = "))
+
+    def label() -> str:
+        word = made_up_word(generator) if generator.random() < 0.6 else generator.choice(NOUNS_EN)
+        if generator.random() < 0.25:
+            word = f"{word} {generator.choice(NOUNS_EN)}"
+        return (word.capitalize() if generator.random() < 0.8 else word) + end
+
+    remark, answer, desk = label(), label(), label()
+    if generator.random() < 0.3:
+        return _Labels(_filling(generator), remark, answer, desk)
+    form, blanks = label(), label()
+
+    def fill(step: Step) -> str:
+        return f"{form}{step.tool}\n{blanks}{json.dumps(dict(step.arguments), ensure_ascii=False)}"
+
+    return _Labels(fill, remark, answer, desk)
 
 
 def _counter(generator: random.Random, language: Language, tools: Sequence[ToolSpec]) -> str:
@@ -338,6 +408,43 @@ def _speech(generator: random.Random, language: Language) -> list[tuple[str, str
         question, answer = generator.choice(_TALKS[language])(generator)
         turns += [("user", question), ("assistant", answer)]
     return turns
+
+
+def _recital(generator: random.Random, language: Language) -> list[tuple[str, str]]:
+    """Say texts again, whole or a part of them: copying, dense and of everything."""
+    turns: list[tuple[str, str]] = []
+    for _ in range(generator.randint(2, 5)):
+        if generator.random() < 0.25:
+            question, answer = generator.choice(_TALKS[language])(generator)
+        else:
+            texts = [_any_text(generator, language) for _ in range(generator.randint(2, 5))]
+            if generator.random() < 0.5:
+                whole = generator.choice((" ", ", ", "; ", "\n", " - ", ": ")).join(texts)
+                question, answer = f"{generator.choice(_AGAIN[language])}{whole}", whole
+            else:
+                place = generator.randrange(len(texts))
+                lines = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, start=1))
+                question, answer = f"{lines}\n{_LINE[language].format(number=place + 1)}", texts[place]
+        turns += [("user", question), ("assistant", answer)]
+    return turns
+
+
+_AGAIN: Mapping[Language, tuple[str, ...]] = {
+    "en": ("Say again: ", "Repeat: ", "Copy this\n"),
+    "zh": ("请重复：", "跟我说：", "照抄："),
+}
+_LINE: Mapping[Language, str] = {"en": "Read line {number}.", "zh": "读第{number}行。"}
+
+
+def _any_text(generator: random.Random, language: Language) -> str:
+    """Draw a value, a sentence of any words, or what a tool that doesn't exist is for."""
+    style = generator.random()
+    if style < 0.45:
+        return str(draw_value(generator, generator.choice(("string", "string", "string", "number")), language))
+    if style < 0.75:
+        return invented_tools.invent(generator, language).spec.description
+    words = _words(generator, language, 3, 8)
+    return (" " if language == "en" else "").join(words)
 
 
 def _words(generator: random.Random, language: Language, low: int = 2, high: int = 5) -> list[str]:

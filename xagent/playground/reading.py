@@ -1,7 +1,8 @@
-"""How the reference agent thinks: it reads its list of tools aloud until one fits, then says what it knows of each parameter.
+"""How the reference agent thinks: it reads its list of tools aloud and says of each whether the question is about it; then it
+names the one to call, what it knows of each parameter, and the tool that comes after it.
 
-Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, and
-notices that a value is missing, from the question at once.
+Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, plans two
+calls, or notices that a value is missing, from the question at once.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from xagent.playground.tool import Language
 _ENTRY: Mapping[Language, str] = {"en": "{name}: {said} - {verdict}.", "zh": "{name}：{said}－{verdict}。"}
 _NO: Mapping[Language, str] = {"en": "no", "zh": "不是"}
 _YES: Mapping[Language, str] = {"en": "yes", "zh": "是"}
-_LATER: Mapping[Language, str] = {"en": "later", "zh": "以后"}
 _CUE: Mapping[Language, str] = {"en": '{verdict}, "{cue}"', "zh": "{verdict}，“{cue}”"}
 _GAP: Mapping[Language, str] = {"en": " ", "zh": ""}
 _GIVEN: Mapping[Language, str] = {"en": "{name} is {value}", "zh": "{name}是{value}"}
@@ -25,12 +25,16 @@ _MISSING: Mapping[Language, str] = {"en": "{name} ({what}) is missing", "zh": "{
 _AND: Mapping[Language, str] = {"en": ", ", "zh": "，"}
 
 VERDICT_WEIGHTS = {
-    r"(?<= - )(no|yes|later)\b[^.:\n]*\.": 6.0,
-    r"(?<=－)(不是|是|以后)[^。：\n]*。": 6.0,
+    r"(?<= - )(no|yes)\b[^.:\n]*\.": 6.0,
+    r"(?<=－)(不是|是)[^。：\n]*。": 6.0,
     r"(?<=[：:])[^：:\n]*(缺少|missing)[^：:\n]*$": 3.0,
+    r"\b(I need|I use|I first use|Then I use) \w+": 3.0,
+    r"(先用|要用|再用|需要) \w+": 3.0,
+    r"\b(I now know|Now I can|I have the|I now have)\b": 3.0,
+    r"(我现在知道|现在可以|我知道答|我已经得)": 3.0,
 }
-"""``loss_weights`` for such thoughts: most of what is read aloud is copied; what counts is the verdict behind each entry, and to
-notice what is missing."""
+"""``loss_weights`` for such thoughts: most of what is read aloud is copied; what counts is the verdict behind each entry, which
+tool is called, whether another call follows, and to notice what is missing."""
 
 
 def full_thought(thought: str, choice: Choice | None, tools: Sequence[ToolSpec], question: str, language: Language) -> str:
@@ -40,7 +44,7 @@ def full_thought(thought: str, choice: Choice | None, tools: Sequence[ToolSpec],
 
 
 def read_list(tools: Sequence[ToolSpec], question: str, language: Language, choice: Choice) -> str:
-    """Read the list in its order, up to the tool that fits, or to its end where none does.
+    """Read the list in its order, with a verdict on each tool.
 
     The words that the question shares with the description of a fitting tool are quoted.
     """
@@ -48,13 +52,11 @@ def read_list(tools: Sequence[ToolSpec], question: str, language: Language, choi
     for tool in tools:
         verdict = _NO[language]
         if tool.name in (choice.right, choice.later):
-            verdict = (_YES if tool.name == choice.right else _LATER)[language]
+            verdict = _YES[language]
             others = [other.description for other in tools if other is not tool]
             if cue := shared_words(question, tool.description, others, language):
                 verdict = _CUE[language].format(verdict=verdict, cue=cue)
         entries.append(_ENTRY[language].format(name=tool.name, said=tool.description.rstrip(".。"), verdict=verdict))
-        if tool.name == choice.right:
-            break
     return _GAP[language].join(entries)
 
 

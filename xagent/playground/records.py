@@ -14,7 +14,7 @@ from typing import Any
 
 from xagent.chat.protocol import get_protocol
 from xagent.chat.turns import flatten
-from xagent.playground.conversation import episodes_to_conversation
+from xagent.playground.conversation import episodes_to_conversation, joined
 from xagent.playground.episode import Episode
 from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import invented_conversations
@@ -49,15 +49,8 @@ def training_conversations(
         following = real[generator.choice(LANGUAGES)]
         episodes = [next(following)]
         for _ in range(generator.randrange(most_questions)):
-            episodes = _joined(episodes, next(following))
+            episodes = joined(episodes, next(following))
         yield ("agent_instruct_react" if any(episode.steps for episode in episodes) else "toolbench_negative"), episodes
-
-
-def _joined(episodes: list[Episode], another: Episode) -> list[Episode]:
-    """Add an episode, unless the tools of the others would solve what must stay unsolved."""
-    joined = [*episodes, another]
-    offered = {tool.name for episode in joined for tool in episode.tools}
-    return episodes if any(offered.intersection(episode.absent) for episode in joined) else joined
 
 
 def write_raw_agent_flan(
