@@ -58,7 +58,7 @@ def test_texts_are_the_same_every_time_and_a_prefix_of_a_longer_set() -> None:
 
 
 def test_an_unknown_lesson_is_refused() -> None:
-    with pytest.raises(ConfigError, match="lesson must be one of forms, lookups, reading, got 'lookup'"):
+    with pytest.raises(ConfigError, match="lesson must be one of forms, lookups, reading, planning, got 'lookup'"):
         next(pretraining_records(1, 1, "lookup"))  # type: ignore[arg-type]
 
 
@@ -78,7 +78,11 @@ def test_invented_conversations_hold_together() -> None:
             assert all(str(value) in episode.question for value in episode.steps[0].arguments.values())
             assert episode.answer_contains[0] in episode.answer
         if episode.kind == "chained":
-            assert str(next(iter(episode.steps[1].arguments.values()))) == episode.steps[0].observation
+            first, second = episode.steps
+            values = [str(value) for value in second.arguments.values()]
+            assert first.observation in values
+            assert all(value in episode.question for value in values if value != first.observation)
+            assert second.tool in first.thought and second.choice is None
         if episode.kind == "recovered":
             assert episode.steps[0].failed and episode.steps[0].arguments != episode.steps[1].arguments
         if not episode.steps:

@@ -1,4 +1,4 @@
-"""How the reference agent thinks aloud: the list up to the tool that fits, then what is known and what is missing."""
+"""How the reference agent thinks aloud: a verdict on each tool of the list, then what is known, what is missing, what follows."""
 
 from __future__ import annotations
 
@@ -30,10 +30,14 @@ QUESTION = "What is the phone of the manager of Ann?"
 @pytest.mark.parametrize(
     ("choice", "read"),
     [
-        (Choice("boss"), 'add: Add two numbers - no. boss: Tell the manager of a person - yes, "manager".'),
         (
-            Choice("phone", later="boss"),
-            'add: Add two numbers - no. boss: Tell the manager of a person - later, "manager". '
+            Choice("boss"),
+            'add: Add two numbers - no. boss: Tell the manager of a person - yes, "manager". '
+            "phone: Look up the phone of a person - no.",
+        ),
+        (
+            Choice("boss", later="phone"),
+            'add: Add two numbers - no. boss: Tell the manager of a person - yes, "manager". '
             'phone: Look up the phone of a person - yes, "phone".',
         ),
         (
@@ -42,7 +46,7 @@ QUESTION = "What is the phone of the manager of Ann?"
         ),
     ],
 )
-def test_the_list_is_read_up_to_what_fits(choice: Choice, read: str) -> None:
+def test_each_tool_of_the_list_gets_a_verdict(choice: Choice, read: str) -> None:
     assert read_list(TOOLS, QUESTION, "en", choice) == read
     assert full_thought("Then.", choice, TOOLS, QUESTION, "en") == f"{read} Then."
 
@@ -69,20 +73,32 @@ def test_what_is_not_required_may_be_left_out() -> None:
 
 
 def test_a_conversation_reads_the_tools_that_it_offers() -> None:
-    """Where episodes are joined, their tools are listed together: the reading follows that list."""
+    """Where episodes are joined, their tools are listed together: the reading follows that list, to its end."""
     for _, episodes in training_conversations(60, seed=3):
         conversation = episodes_to_conversation(episodes)
         names = [each.name for each in conversation.tools]
         for message in conversation.messages:
-            read = re.findall(r"(?:^|[.。] ?)(\w+)[:：]", (message.reasoning or "").split(" - yes")[0].split("－是")[0])
+            read = re.findall(r"(?:^|[.。] ?)(\w+)[:：]", message.reasoning or "")
             listed = [name for name in read if name in names]
-            assert listed == names[: len(listed)]
+            assert listed in ([], names), message.reasoning
 
 
-def test_every_verdict_weighs_more_and_nothing_else_does() -> None:
+def test_a_plan_of_two_calls_names_the_second_and_is_kept() -> None:
+    for episode in generate_episodes(60, 4, kinds=("chained",)):
+        thoughts = [message.reasoning or "" for message in episodes_to_conversation([episode]).messages if message.tool_calls]
+        first, second = episode.steps
+        following = {
+            "en": rf"{first.tool}: .*, then {second.tool}\.$",
+            "zh": rf"{first.tool}：.*，(再用|然后是) {second.tool}。$",
+        }
+        assert re.search(following[episode.language], thoughts[0]), thoughts[0]
+        assert second.tool in thoughts[1] and first.tool not in thoughts[1]
+
+
+def test_every_verdict_weighs_more() -> None:
     """The rules find one verdict for each entry that is read."""
     for episode in generate_episodes(300, 8):
         for message in episodes_to_conversation([episode]).messages:
             text = message.reasoning or ""
             verdicts = [match[0] for rule in list(VERDICT_WEIGHTS)[:2] for match in re.finditer(rule, text)]
-            assert len(verdicts) == len(re.findall(r" - (?:no|yes|later)\b|－(?:不是|是|以后)", text))
+            assert len(verdicts) == len(re.findall(r" - (?:no|yes)\b|－(?:不是|是)", text))

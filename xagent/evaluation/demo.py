@@ -34,7 +34,7 @@ INVENTED_SHARE = 0.4
 EPISODES = 120
 """Held-out episodes of each kind: tools that training knows with new questions, and tools that it never saw."""
 
-MAX_NEW_TOKENS, MAX_TURN = 192, 4
+MAX_NEW_TOKENS, MAX_TURN = 224, 4
 """Enough for every reference, and one mistake; a model that never ends its replies costs no more than this."""
 
 BATCH_SIZE = 32
