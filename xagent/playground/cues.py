@@ -13,7 +13,7 @@ from xagent.playground.tool import Language
 
 _WORD = {"en": re.compile(r"[A-Za-z]+"), "zh": re.compile(r"[A-Za-z]+|[\u4e00-\u9fff]")}
 # What is in most questions and descriptions says nothing about either.
-_EMPTY: dict[Language, frozenset[str]] = {
+EMPTY: dict[Language, frozenset[str]] = {
     "en": frozenset(
         """
         a an and are as at be before by can could do does each find for from get give go had has have how i in into is it its
@@ -40,7 +40,7 @@ def shared_words(question: str, description: str, others: Iterable[str], languag
     found = ""
     for start in range(len(asked)):
         for place in range(len(said)):
-            first, last = _run(asked, said, start, place, _EMPTY[language])
+            first, last = _run(asked, said, start, place, EMPTY[language])
             if first == last:
                 continue
             run = said[place + first : place + last]

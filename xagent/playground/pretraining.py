@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
 from xagent.errors import ConfigError
-from xagent.playground import catalogues, cues, invented, invented_tools, invented_wording, reading, words
+from xagent.playground import catalogues, cues, disguise, generate, invented, invented_tools, invented_wording, reading, words
 from xagent.playground.conversation import joined
 from xagent.playground.cues import shared_words
+from xagent.playground.disguise import disguised
 from xagent.playground.episode import Episode, Kind, Step
 from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import draw_episodes, holds_held_out_text
@@ -53,9 +54,9 @@ READING_SHARES = {"speech": 0.08, "talk": 0.12}
 READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered": 0.1, "no_tool_fits": 0.16, "ask_back": 0.18}
 """The shares of the kinds in the third lesson."""
 
-PLANNING_SHARES = {"speech": 0.12, "real": 0.3}
-"""How many records of the fourth lesson are speech, mostly of copying, and how many are about the playground's training tools,
-told as forms."""
+PLANNING_SHARES = {"speech": 0.12, "real": 0.45, "disguised": 0.75}
+"""How many records of the fourth lesson are speech, mostly of copying, how many are about the playground's training tools, told
+as forms, and how many of those in other words (``disguise.py``)."""
 
 PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.26, "recovered": 0.08, "no_tool_fits": 0.15, "ask_back": 0.19}
 """The shares of the kinds among its other records."""
@@ -87,7 +88,18 @@ def pretraining_dataset(count: int, seed: int, lesson: Lesson = "forms") -> Data
     from datasets import Dataset
 
     # What was generated is known by its arguments and by the text of what draws it: the data set's cache follows both.
-    modules = (sys.modules[__name__], catalogues, cues, invented, invented_tools, invented_wording, reading, words)
+    modules = (
+        sys.modules[__name__],
+        catalogues,
+        cues,
+        disguise,
+        generate,
+        invented,
+        invented_tools,
+        invented_wording,
+        reading,
+        words,
+    )
     code = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules)
     fingerprint = hashlib.sha256(f"{count} {seed} {lesson} {code}".encode()).hexdigest()[:16]
     return Dataset.from_generator(
@@ -127,7 +139,10 @@ def _draw_planning(generator: random.Random) -> list[tuple[str, str]]:
         return _recital(generator, language)
     labels = _drawn_labels(generator, language)
     if place < PLANNING_SHARES["speech"] + PLANNING_SHARES["real"]:
-        return _reading_desk(generator, _real_episodes(generator, language, generator.randint(1, 3)), labels)
+        real = _real_episodes(generator, language, generator.randint(1, 3))
+        if generator.random() < PLANNING_SHARES["disguised"]:
+            real = disguised(generator, real)
+        return _reading_desk(generator, real, labels)
     episodes = draw_episodes(generator, language, "desk", generator.randint(1, 4), PLANNING_KINDS)
     return _reading_desk(generator, episodes, labels)
 
