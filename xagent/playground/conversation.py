@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from xagent.chat.message import Conversation, Message, Source, ToolCall
@@ -16,7 +17,8 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
     The tools of all episodes are offered from the start; the source's id is the first episode's. A failed call's result is the
     fault's text, like any other result.
     """
-    tools = tuple({tool.name: tool for episode in episodes for tool in episode.tools}.values())
+    episodes = sharing_tools(episodes)
+    tools = episodes[0].tools
     messages: list[Message] = []
     for episode in episodes:
         think = partial(full_thought, tools=tools, question=episode.question, language=episode.language)
@@ -34,3 +36,9 @@ def joined(episodes: list[Episode], another: Episode) -> list[Episode]:
     together = [*episodes, another]
     offered = {tool.name for episode in together for tool in episode.tools}
     return episodes if any(offered.intersection(episode.absent) for episode in together) else together
+
+
+def sharing_tools(episodes: Sequence[Episode]) -> list[Episode]:
+    """Give the episodes of one conversation with the tools of all of them offered in each."""
+    tools = tuple({tool.name: tool for episode in episodes for tool in episode.tools}.values())
+    return [replace(episode, tools=tools) for episode in episodes]

@@ -11,14 +11,14 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
 from xagent.errors import ConfigError
 from xagent.playground import catalogues, cues, disguise, generate, invented, invented_tools, invented_wording, reading, words
-from xagent.playground.conversation import joined
+from xagent.playground.conversation import joined, sharing_tools
 from xagent.playground.cues import shared_words
 from xagent.playground.disguise import disguised
 from xagent.playground.episode import Episode, Kind, Step
@@ -153,8 +153,7 @@ def _real_episodes(generator: random.Random, language: Language, count: int) -> 
     found = [next(drawn)]
     for episode in drawn:
         found = joined(found, episode)
-    tools = tuple({tool.name: tool for episode in found for tool in episode.tools}.values())
-    return [replace(episode, tools=tools) for episode in found]
+    return sharing_tools(found)
 
 
 def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:

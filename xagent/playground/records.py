@@ -14,7 +14,8 @@ from typing import Any
 
 from xagent.chat.protocol import get_protocol
 from xagent.chat.turns import flatten
-from xagent.playground.conversation import episodes_to_conversation, joined
+from xagent.playground.conversation import episodes_to_conversation, joined, sharing_tools
+from xagent.playground.disguise import disguised
 from xagent.playground.episode import Episode
 from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import invented_conversations
@@ -32,12 +33,13 @@ def agent_flan_record(episodes: Sequence[Episode]) -> dict[str, Any]:
 
 
 def training_conversations(
-    count: int, seed: int, invented_share: float = 0.6, most_questions: int = 3
+    count: int, seed: int, invented_share: float = 0.6, most_questions: int = 3, disguised_share: float = 0.0
 ) -> Iterator[tuple[str, list[Episode]]]:
     """Give (Agent-FLAN file stem, the episodes of one conversation): invented tools and the playground's, in mixed order.
 
     Args:
         most_questions: a conversation asks 1 to so many questions.
+        disguised_share: how many conversations about the playground's tools are told in other words (``disguise.py``).
     """
     generator = random.Random(f"records-{seed}")
     invented = invented_conversations(count, seed, most_questions)
@@ -50,11 +52,18 @@ def training_conversations(
         episodes = [next(following)]
         for _ in range(generator.randrange(most_questions)):
             episodes = joined(episodes, next(following))
+        if generator.random() < disguised_share:
+            episodes = disguised(generator, sharing_tools(episodes))
         yield ("agent_instruct_react" if any(episode.steps for episode in episodes) else "toolbench_negative"), episodes
 
 
 def write_raw_agent_flan(
-    folder: Path, count: int, seed: int, invented_share: float = 0.6, most_questions: int = 3
+    folder: Path,
+    count: int,
+    seed: int,
+    invented_share: float = 0.6,
+    most_questions: int = 3,
+    disguised_share: float = 0.0,
 ) -> dict[str, int]:
     """Write ``count`` rows into Agent-FLAN's files in ``folder``; gives the rows of each file.
 
@@ -62,10 +71,11 @@ def write_raw_agent_flan(
         folder: is made; files of an earlier call are replaced.
         invented_share: share of conversations with invented tools; the others use the playground's training tools.
         most_questions: a conversation asks 1 to so many questions.
+        disguised_share: how many of the others are told in other words.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[str]] = {}
-    for stem, episodes in training_conversations(count, seed, invented_share, most_questions):
+    for stem, episodes in training_conversations(count, seed, invented_share, most_questions, disguised_share):
         rows.setdefault(stem, []).append(json.dumps(agent_flan_record(episodes), ensure_ascii=False))
     for stem, lines in rows.items():
         _write(folder / f"{stem}.jsonl", lines)
