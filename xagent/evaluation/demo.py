@@ -25,11 +25,12 @@ from xagent.playground.records import write_raw_agent_flan
 
 CONFIG = "nano_qlora_agent"
 BASE = "xagent:nano/base"
-CONVERSATIONS = 1_200
-"""Each asks one to three questions."""
+CONVERSATIONS = 1_300
+MOST_QUESTIONS = 2
+"""Each asks one question or two."""
 
-INVENTED_SHARE = 0.4
-"""How many of them are about invented tools, which the base can read already; the others have real tools' words."""
+INVENTED_SHARE, DISGUISED_SHARE = 0.3, 0.3
+"""How many of them are about invented tools, and how many of the others tell of the playground's tools in other words."""
 
 EPISODES = 120
 """Held-out episodes of each kind: tools that training knows with new questions, and tools that it never saw."""
@@ -59,7 +60,7 @@ def run_demo(work_dir: Path = Path("work_dirs/demo"), conversations: int = CONVE
     raw, converted, run = work_dir / "data", work_dir / "data_converted", work_dir / "train"
     adapter, merged = work_dir / "adapter", work_dir / "merged"
     with _stage("generate", "raw conversations in Agent-FLAN's form", seconds):
-        write_raw_agent_flan(raw, conversations, TRAINING_SEED, INVENTED_SHARE)
+        write_raw_agent_flan(raw, conversations, TRAINING_SEED, INVENTED_SHARE, MOST_QUESTIONS, DISGUISED_SHARE)
     with _stage("convert", "xagent convert agent_flan", seconds):
         convert_agent_flan(raw, converted, overwrite=True)
     with _stage("train", f"xagent train {CONFIG}", seconds):

@@ -30,6 +30,8 @@ VERDICT_WEIGHTS = {
     r"(?<=[：:])[^：:\n]*(缺少|missing)[^：:\n]*$": 3.0,
     r"\b(I need|I use|I first use|Then I use) \w+": 3.0,
     r"(先用|要用|再用|需要) \w+": 3.0,
+    r"(, then \w+)?\.(?=\nAction:)": 3.0,
+    r"(，(再用|然后是) \w+)?。(?=\nAction:)": 3.0,
     r"\b(I now know|Now I can|I have the|I now have)\b": 3.0,
     r"(我现在知道|现在可以|我知道答|我已经得)": 3.0,
 }
