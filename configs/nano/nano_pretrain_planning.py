@@ -8,7 +8,7 @@ with read_base():
     from .nano_pretrain import *
 
 pretrained_model_name_or_path = "work_dirs/nano_third_lesson"
-records = 20_000
+records = 22_000
 lr = 1.5e-3
 save_steps = 500
 

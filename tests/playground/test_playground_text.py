@@ -13,8 +13,8 @@ from xagent.chat.protocol import get_protocol
 from xagent.data.formats import agent_flan_map_fn, openai_map_fn
 from xagent.errors import ConfigError
 from xagent.playground.episode import KINDS
-from xagent.playground.held_out import held_out_strings
-from xagent.playground.invented import KIND_SHARES, holds_held_out_text, invented_conversations, misspell, spoken_text
+from xagent.playground.held_out import held_out_strings, holds_held_out_text, spoken_text
+from xagent.playground.invented import KIND_SHARES, invented_conversations, misspell
 from xagent.playground.pretraining import Lesson, pretraining_records
 from xagent.playground.records import agent_flan_record, training_conversations, write_raw_agent_flan
 from xagent.playground.registry import held_out_tools

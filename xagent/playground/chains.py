@@ -167,6 +167,127 @@ CHAINS: tuple[Chain, ...] = (
         ("去{town}的票价乘以 {second} 是多少？", "请把到{town}的票价和 {second} 相乘。"),
     ),
     _chain(
+        "room_seats",
+        "divide_numbers",
+        "number",
+        ("Divide the seats of the {room} by {divisor}.", "How many seats has the {room}? Divide that number by {divisor}."),
+        ("{room}的座位数除以 {divisor} 的商是多少？", "请查{room}有多少个座位，再除以 {divisor}。"),
+    ),
+    _chain(
+        "stock_count",
+        "percent_of",
+        "number",
+        (
+            "How many are {percent} percent of the stock of the {product}?",
+            "Of the {product} in stock, compute {percent} percent.",
+        ),
+        ("{product}的库存的百分之 {percent} 是多少？", "请查{product}的库存，再算它的百分之 {percent}。"),
+    ),
+    _chain(
+        "ticket_fare",
+        "percent_of",
+        "number",
+        (
+            "A child pays {percent} percent of the ticket fare to {town}. How much is that?",
+            "Take the ticket fare to {town} and compute {percent} percent of it.",
+        ),
+        ("去{town}的票价的百分之 {percent} 是多少？", "孩子只付去{town}的票价的百分之 {percent}，是多少钱？"),
+    ),
+    _chain(
+        "cooking_minutes",
+        "multiply_numbers",
+        "first",
+        (
+            "I cook {dish} {second} times. Multiply the cooking minutes.",
+            "Multiply the minutes that the cooking of {dish} takes by {second}.",
+        ),
+        ("{dish}要煮的分钟数乘以 {second} 是多少？", "我煮 {second} 次{dish}，请把要煮的分钟数相乘。"),
+    ),
+    _chain(
+        "animal_lifespan",
+        "add_numbers",
+        "first",
+        (
+            "To the years the animal {animal} lives add {second}.",
+            "What is the sum of {second} and the years that the animal {animal} lives?",
+        ),
+        ("{animal}的寿命加上 {second} 的和是多少？", "请查{animal}的寿命有多少年，再加上 {second}。"),
+    ),
+    _chain(
+        "town_temperature",
+        "add_numbers",
+        "first",
+        (
+            "Add {second} to the temperature in {town}.",
+            "It gets {second} degrees warmer than the temperature of {town}. Add them.",
+        ),
+        ("{town}的气温加上 {second} 是多少？", "请查{town}的气温，再和 {second} 相加。"),
+    ),
+    _chain(
+        "days_between",
+        "divide_numbers",
+        "number",
+        (
+            "Count the days between {start} and {end}, then divide them by {divisor}.",
+            "Divide by {divisor} the number of days that lie between {start} and {end}.",
+        ),
+        ("{start}和{end}相隔的天数除以 {divisor} 的商是多少？", "请数{start}和{end}相隔多少天，再除以 {divisor}。"),
+    ),
+    _chain(
+        "hours_to_seconds",
+        "divide_numbers",
+        "number",
+        (
+            "Convert {hours} hours to seconds and divide by {divisor}.",
+            "How many seconds are {hours} hours, if I divide them by {divisor}?",
+        ),
+        ("{hours} 小时换成秒，再除以 {divisor} 的商是多少？", "请把 {hours} 小时的秒数除以 {divisor}。"),
+    ),
+    _chain(
+        "book_author",
+        "reverse_text",
+        "text",
+        ("Spell the author who wrote {book} backwards.", "Find the author of {book} and reverse the name."),
+        ("请把《{book}》的作者的名字倒过来写。", "《{book}》的作者倒过来怎么写？"),
+    ),
+    _chain(
+        "town_mayor",
+        "count_letters",
+        "text",
+        ("How many letters has the name of the mayor of {town}?", "Who is the mayor of {town}? Count the letters of the name."),
+        ("{town}的镇长的名字有几个字？", "请查{town}的镇长，再数名字有多少个字。"),
+    ),
+    _chain(
+        "country_capital",
+        "repeat_text",
+        "text",
+        (
+            "Repeat the capital of {country} exactly {times} times.",
+            "Name the capital of {country}, then repeat it {times} times.",
+        ),
+        ("请把{country}的首都重复 {times} 遍。", "请查{country}的首都，再重复 {times} 遍。"),
+    ),
+    _chain(
+        "element_symbol",
+        "repeat_text",
+        "text",
+        (
+            "Repeat the chemical symbol of {element} {times} times.",
+            "Give the symbol of {element} and repeat it for {times} times.",
+        ),
+        ("请把{element}的化学符号重复 {times} 遍。", "{element}的化学符号重复 {times} 遍是什么？"),
+    ),
+    _chain(
+        "phone_extension",
+        "repeat_text",
+        "text",
+        (
+            "Look up the extension of {person} and repeat it {times} times.",
+            "Repeat {times} times the phone extension of {person}.",
+        ),
+        ("请把{person}的分机电话重复 {times} 遍。", "请查{person}的分机，再重复 {times} 遍。"),
+    ),
+    _chain(
         "birthday_date",
         "week_number",
         "date",

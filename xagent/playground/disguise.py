@@ -12,9 +12,10 @@ from typing import Any
 from xagent.chat.message import ToolSpec
 from xagent.playground.cues import EMPTY
 from xagent.playground.episode import Choice, Episode, Step
+from xagent.playground.held_out import may_be_trained
 from xagent.playground.invented_tools import draw_value
 from xagent.playground.tool import Language
-from xagent.playground.words import NOUNS_EN, NOUNS_ZH, VERBS_EN, made_up_hanzi, made_up_word
+from xagent.playground.words import NOUNS_EN, NOUNS_ZH, VERBS_EN, made_up_hanzi, made_up_word, patchwork
 
 NAMES_SHARE, WORDS_SHARE, VALUES_SHARE = 0.5, 0.35, 0.5
 """How many names of tools and parameters, words of descriptions, and texts given as arguments are replaced."""
@@ -25,6 +26,14 @@ def disguised(generator: random.Random, episodes: Sequence[Episode]) -> list[Epi
     change = _Change(_replacements(generator, episodes))
     tools = tuple(change.tool(tool) for tool in episodes[0].tools)
     return [change.episode(episode, tools) for episode in episodes]
+
+
+def in_other_words(generator: random.Random, episodes: Sequence[Episode]) -> list[Episode]:
+    """Give them disguised; drawn again where the new words make something that must not be trained."""
+    while True:
+        changed = disguised(generator, episodes)
+        if all(may_be_trained(episode) for episode in changed):
+            return changed
 
 
 class _Change:
@@ -125,7 +134,10 @@ def _words_of(generator: random.Random, tool: ToolSpec, language: Language) -> l
 def _new_word(generator: random.Random, language: Language) -> str:
     if language == "zh":
         return generator.choice(NOUNS_ZH) if generator.random() < 0.3 else made_up_hanzi(generator, 1, 3)
-    return generator.choice(generator.choice((NOUNS_EN, VERBS_EN))) if generator.random() < 0.4 else made_up_word(generator)
+    style = generator.random()
+    if style < 0.35:
+        return generator.choice(generator.choice((NOUNS_EN, VERBS_EN)))
+    return made_up_word(generator) if style < 0.7 else patchwork(generator)
 
 
 def _new_name(generator: random.Random) -> str:

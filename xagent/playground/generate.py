@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from xagent.errors import ConfigError
 from xagent.playground import phrases
 from xagent.playground.chains import Chain, chains
 from xagent.playground.episode import KINDS, Choice, Episode, Kind, Step
-from xagent.playground.reading import known_values
+from xagent.playground.held_out import is_examined
+from xagent.playground.reading import called, known_values
 from xagent.playground.registry import TOOLS, call_tool, held_out_tools, training_tools
 from xagent.playground.small_talk import NAMES, small_talk
 from xagent.playground.tool import LANGUAGES, Language, PlaygroundTool, ToolFault
@@ -20,12 +21,16 @@ from xagent.playground.tool import LANGUAGES, Language, PlaygroundTool, ToolFaul
 SHARES: Mapping[Kind, int] = {"single": 9, "chained": 3, "recovered": 2, "no_call": 2, "no_tool_fits": 2, "ask_back": 2}
 _TRIES = 200
 
+Purpose = Literal["training", "examination"]
+"""No question is asked for both, whatever the seeds: ``held_out.is_examined`` tells which of them it is for."""
+
 
 def generate_episodes(
     count: int,
     seed: int,
     *,
     unseen: bool = False,
+    purpose: Purpose = "examination",
     languages: Sequence[Language] = LANGUAGES,
     kinds: Sequence[Kind] | None = None,
     tools_per_episode: tuple[int, int] = (2, 4),
@@ -36,15 +41,19 @@ def generate_episodes(
 
     Args:
         unseen: the tools that a task needs are held out; otherwise held-out tools appear nowhere.
+        purpose: what the questions are for; those about unseen tools are for examination only.
         kinds: the kinds to draw from; None is all of them.
         tools_per_episode: the least and the largest number of tools offered; a task that needs more gets more.
 
     Raises:
-        ConfigError: the count is negative, a language or kind is unknown or none is given, or the range is not 1 <= low <= high.
+        ConfigError: the count is negative, a language or kind is unknown or none is given, the range is not 1 <= low <= high, or
+            unseen tools are wanted for training.
     """
     chosen = KINDS if kinds is None else tuple(kinds)
     _check(count, languages, chosen, tools_per_episode)
-    return _generate(count, seed, unseen, tuple(languages), chosen, tools_per_episode)
+    if purpose == "training" and unseen:
+        raise ConfigError("held-out tools are never trained on: with unseen=True, purpose must be 'examination', got 'training'")
+    return _generate(count, seed, unseen, purpose, tuple(languages), chosen, tools_per_episode)
 
 
 def _check(count: int, languages: Sequence[str], kinds: Sequence[str], tools_per_episode: tuple[int, int]) -> None:
@@ -63,7 +72,13 @@ def _check(count: int, languages: Sequence[str], kinds: Sequence[str], tools_per
 
 
 def _generate(
-    count: int, seed: int, unseen: bool, languages: tuple[Language, ...], kinds: tuple[Kind, ...], offered: tuple[int, int]
+    count: int,
+    seed: int,
+    unseen: bool,
+    purpose: Purpose,
+    languages: tuple[Language, ...],
+    kinds: tuple[Kind, ...],
+    offered: tuple[int, int],
 ) -> Iterator[Episode]:
     deck: list[tuple[Kind, Language]] = []
     side = "unseen" if unseen else "seen"
@@ -72,7 +87,7 @@ def _generate(
             deck = [(kind, language) for kind in kinds for language in languages for _ in range(SHARES[kind])]
             random.Random(f"deck {side} {seed} {index}").shuffle(deck)
         kind, language = deck.pop()
-        maker = _Maker(random.Random(f"{side} {seed} {index}"), language, unseen, offered)
+        maker = _Maker(random.Random(f"{side} {seed} {index}"), language, unseen, purpose, offered)
         yield maker.episode(f"{side}-{kind}-{language}-{index:05d}", kind)
 
 
@@ -93,8 +108,8 @@ class _Task:
 class _Maker:
     """Makes one episode from one random stream."""
 
-    def __init__(self, rng: random.Random, language: Language, unseen: bool, offered: tuple[int, int]) -> None:
-        self.rng, self.language, self.unseen, self.offered = rng, language, unseen, offered
+    def __init__(self, rng: random.Random, language: Language, unseen: bool, purpose: Purpose, offered: tuple[int, int]) -> None:
+        self.rng, self.language, self.unseen, self.purpose, self.offered = rng, language, unseen, purpose, offered
         self.tools = held_out_tools() if unseen else training_tools()
 
     def episode(self, identifier: str, kind: Kind) -> Episode:
@@ -106,7 +121,10 @@ class _Maker:
             "no_tool_fits": self._no_tool_fits,
             "ask_back": self._ask_back,
         }
-        task = makers[kind]()
+        while True:
+            task = makers[kind]()
+            if self.unseen or is_examined(task.question) == (self.purpose == "examination"):
+                break
         specs = tuple(tool.spec(self.language) for tool in self._offer(task))
         return Episode(
             identifier,
@@ -138,8 +156,9 @@ class _Maker:
 
     def _using(self, templates: phrases.Phrases, tool: PlaygroundTool, arguments: Mapping[str, Any], later: str = "") -> str:
         """Give the thought that names a tool and what is known of its parameters, and the tool that comes after it."""
-        values = known_values(tool.spec(self.language), arguments, self.language)
-        return self._say(templates, tool=tool.name, values=values, later=later)
+        spec = tool.spec(self.language)
+        values = known_values(spec, arguments, self.language)
+        return self._say(templates, tool=called(spec), values=values, later=later)
 
     def _question(self, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> str:
         return self.rng.choice(tool.questions[self.language]).format(**arguments)

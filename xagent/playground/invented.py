@@ -6,14 +6,12 @@ A model that has seen thousands of them learns to read the list of tools. The to
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from xagent.playground.episode import Choice, Episode, Kind, Step
-from xagent.playground.held_out import held_out_strings
+from xagent.playground.held_out import may_be_trained
 from xagent.playground.invented_tools import (
     Invention,
     draw_arguments,
@@ -40,7 +38,7 @@ from xagent.playground.invented_wording import (
     spoken,
     values_text,
 )
-from xagent.playground.reading import known_values
+from xagent.playground.reading import called, known_values
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import made_up_hanzi, made_up_word
 
@@ -58,7 +56,7 @@ def invented_conversations(
 ) -> Iterator[list[Episode]]:
     """Give ``count`` lists of 1 to ``most_questions`` episodes that offer the same tools; the same arguments give the same ones.
 
-    What holds a held-out tool's name, description or question by chance is drawn again.
+    What must not be trained (``held_out.may_be_trained``) is drawn again.
     """
     for number in range(count):
         generator = random.Random(f"{seed}-{number}")
@@ -66,7 +64,7 @@ def invented_conversations(
         name = f"invented-{language}-{seed}-{number:06d}"
         while True:
             episodes = draw_episodes(generator, language, name, generator.randint(1, most_questions))
-            if not any(holds_held_out_text(spoken_text(episode)) for episode in episodes):
+            if all(may_be_trained(episode) for episode in episodes):
                 yield episodes
                 break
 
@@ -103,23 +101,6 @@ def draw_episodes(
     return episodes
 
 
-def spoken_text(episode: Episode) -> str:
-    """Give all words of an episode in one text, tools included."""
-    tools = [f"{tool.name}\n{tool.description}\n{tool.parameters}" for tool in episode.tools]
-    steps = [f"{step.thought}\n{step.tool}\n{step.arguments}\n{step.observation}" for step in episode.steps]
-    return "\n".join([*tools, episode.question, *steps, episode.final_thought, episode.answer])
-
-
-@lru_cache(maxsize=1)
-def _held_out_pattern() -> re.Pattern[str]:
-    return re.compile("|".join(re.escape(text.lower()) for text in sorted(held_out_strings(), key=len, reverse=True)))
-
-
-def holds_held_out_text(text: str) -> bool:
-    """Tell whether a text contains anything that belongs to a held-out tool."""
-    return _held_out_pattern().search(text.lower()) is not None
-
-
 @dataclass(frozen=True)
 class _Task:
     """An episode without the tools that it offers."""
@@ -148,7 +129,7 @@ def _using(
 ) -> str:
     """Give the thought that names a tool and what is known of its parameters, and the tool that comes after it."""
     values = known_values(tool.spec, arguments, language)
-    return pick(generator, thoughts, language, name=tool.spec.name, values=values, later=later)
+    return pick(generator, thoughts, language, name=called(tool.spec), values=values, later=later)
 
 
 def _single(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:

@@ -454,13 +454,13 @@ _BARE: Mapping[Language, tuple[str, ...]] = {
 }
 
 
-def ask(generator: random.Random, tool: Invention, values: str, language: Language, topic: str | None = None) -> str:
+def ask(generator: random.Random, tool: Invention, values: str, language: Language) -> str:
     if generator.random() < COMPOSED_SHARE:
         form = _composed(generator, language)
     else:
         form = generator.choice(_ASK_EN if language == "en" else _ASK_ZH)
     verb = tool.verb
-    return form.format(topic=topic or tool.topic, values=values, verb=verb, Verb=verb.capitalize(), thing=tool.thing)
+    return form.format(topic=tool.topic, values=values, verb=verb, Verb=verb.capitalize(), thing=tool.thing)
 
 
 ANSWERS = {

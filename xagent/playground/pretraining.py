@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +16,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xagent.chat.message import ToolSpec
 from xagent.errors import ConfigError
-from xagent.playground import catalogues, cues, disguise, generate, invented, invented_tools, invented_wording, reading, words
+from xagent.playground import catalogues, invented_tools
 from xagent.playground.conversation import joined, sharing_tools
 from xagent.playground.cues import shared_words
-from xagent.playground.disguise import disguised
+from xagent.playground.disguise import in_other_words
 from xagent.playground.episode import Episode, Kind, Step
 from xagent.playground.generate import generate_episodes
-from xagent.playground.invented import draw_episodes, holds_held_out_text
+from xagent.playground.held_out import holds_held_out_text, may_be_trained
+from xagent.playground.invented import draw_episodes
 from xagent.playground.invented_tools import draw_value
 from xagent.playground.reading import full_thought
 from xagent.playground.tool import LANGUAGES, Language
-from xagent.playground.words import NOUNS_EN, NOUNS_ZH, TALK_EN, made_up_hanzi, made_up_word
+from xagent.playground.words import NOUNS_EN, NOUNS_ZH, TALK_EN, made_up_hanzi, made_up_word, patchwork
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -54,12 +54,22 @@ READING_SHARES = {"speech": 0.08, "talk": 0.12}
 READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered": 0.1, "no_tool_fits": 0.16, "ask_back": 0.18}
 """The shares of the kinds in the third lesson."""
 
-PLANNING_SHARES = {"speech": 0.12, "real": 0.45, "disguised": 0.75}
-"""How many records of the fourth lesson are speech, mostly of copying, how many are about the playground's training tools, told
-as forms, and how many of those in other words (``disguise.py``)."""
+PLANNING_SHARES = {"speech": 0.12, "real": 0.5, "disguised": 0.75}
+"""How many records of the fourth lesson are speech, mostly of copying, how many of the others are about the playground's training
+tools, told as forms, and how many of those in other words (``disguise.py``)."""
 
 PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.26, "recovered": 0.08, "no_tool_fits": 0.15, "ask_back": 0.19}
-"""The shares of the kinds among its other records."""
+"""The shares of the kinds among its records about invented tools."""
+
+REAL_KINDS: dict[Kind, float] = {
+    "single": 0.36,
+    "chained": 0.28,
+    "recovered": 0.08,
+    "no_call": 0.05,
+    "no_tool_fits": 0.09,
+    "ask_back": 0.14,
+}
+"""The shares of the kinds among those about the playground's tools."""
 
 
 def pretraining_records(count: int, seed: int, lesson: Lesson = "forms") -> Iterator[dict[str, Any]]:
@@ -88,19 +98,7 @@ def pretraining_dataset(count: int, seed: int, lesson: Lesson = "forms") -> Data
     from datasets import Dataset
 
     # What was generated is known by its arguments and by the text of what draws it: the data set's cache follows both.
-    modules = (
-        sys.modules[__name__],
-        catalogues,
-        cues,
-        disguise,
-        generate,
-        invented,
-        invented_tools,
-        invented_wording,
-        reading,
-        words,
-    )
-    code = "".join(Path(module.__file__ or "").read_text(encoding="utf-8") for module in modules)
+    code = "".join(path.read_text(encoding="utf-8") for path in sorted(Path(__file__).parent.rglob("*.py")))
     fingerprint = hashlib.sha256(f"{count} {seed} {lesson} {code}".encode()).hexdigest()[:16]
     return Dataset.from_generator(
         pretraining_records, gen_kwargs={"count": count, "seed": seed, "lesson": lesson}, fingerprint=fingerprint
@@ -129,30 +127,37 @@ def _draw_reading(generator: random.Random) -> list[tuple[str, str]]:
     language = generator.choice(LANGUAGES)
     if generator.random() < READING_SHARES["speech"]:
         return _speech(generator, language)
-    return _reading_desk(generator, draw_episodes(generator, language, "desk", generator.randint(2, 5), READING_KINDS))
+    episodes = draw_episodes(generator, language, "desk", generator.randint(2, 5), READING_KINDS)
+    return _reading_desk(generator, episodes, _usual_labels(generator, language))
 
 
 def _draw_planning(generator: random.Random) -> list[tuple[str, str]]:
     language = generator.choice(LANGUAGES)
-    place = generator.random()
-    if place < PLANNING_SHARES["speech"]:
+    if generator.random() < PLANNING_SHARES["speech"]:
         return _recital(generator, language)
     labels = _drawn_labels(generator, language)
-    if place < PLANNING_SHARES["speech"] + PLANNING_SHARES["real"]:
-        real = _real_episodes(generator, language, generator.randint(1, 3))
-        if generator.random() < PLANNING_SHARES["disguised"]:
-            real = disguised(generator, real)
-        return _reading_desk(generator, real, labels)
-    episodes = draw_episodes(generator, language, "desk", generator.randint(1, 4), PLANNING_KINDS)
-    return _reading_desk(generator, episodes, labels)
+    if generator.random() >= PLANNING_SHARES["real"]:
+        return _reading_desk(generator, _invented_episodes(generator, language), labels)
+    real = _real_episodes(generator, language, generator.randint(1, 3))
+    if generator.random() < PLANNING_SHARES["disguised"]:
+        real = in_other_words(generator, real)
+    return _reading_desk(generator, real, labels)
+
+
+def _invented_episodes(generator: random.Random, language: Language) -> list[Episode]:
+    while True:
+        episodes = draw_episodes(generator, language, "desk", generator.randint(1, 4), PLANNING_KINDS)
+        if all(may_be_trained(episode) for episode in episodes):
+            return episodes
 
 
 def _real_episodes(generator: random.Random, language: Language, count: int) -> list[Episode]:
-    """Draw episodes of the playground's training tools that can stand in one conversation."""
-    drawn = generate_episodes(count, generator.randrange(2**40), languages=(language,))
-    found = [next(drawn)]
-    for episode in drawn:
-        found = joined(found, episode)
+    """Draw training episodes of the playground's tools that can stand in one conversation."""
+    found: list[Episode] = []
+    for kind in generator.choices(list(REAL_KINDS), list(REAL_KINDS.values()), k=count):
+        seed = generator.randrange(2**40)
+        drawn = next(generate_episodes(1, seed, purpose="training", languages=(language,), kinds=(kind,)))
+        found = joined(found, drawn)
     return sharing_tools(found)
 
 
@@ -180,14 +185,10 @@ def _desk(generator: random.Random, episodes: list[Episode], quoting: bool = Fal
     return turns
 
 
-def _reading_desk(generator: random.Random, episodes: list[Episode], labels: _Labels | None = None) -> list[tuple[str, str]]:
+def _reading_desk(generator: random.Random, episodes: list[Episode], labels: _Labels) -> list[tuple[str, str]]:
     """Tell episodes that offer the same tools, with all that the reference agent thinks."""
     language, tools = episodes[0].language, episodes[0].tools
     turns = [("system", _counter(generator, language, tools))]
-    if labels is None:
-        fill = _filling(generator)
-        remark, answer = generator.choice(_LABELS[language])
-        labels = _Labels(fill, remark, answer, generator.choice(_DESK[language]))
     remark, answer = labels.remark, labels.answer
     for episode in episodes:
         if generator.random() < READING_SHARES["talk"]:
@@ -212,11 +213,16 @@ class _Labels:
     desk: str
 
 
+def _usual_labels(generator: random.Random, language: Language) -> _Labels:
+    fill = _filling(generator)
+    remark, answer = generator.choice(_LABELS[language])
+    return _Labels(fill, remark, answer, generator.choice(_DESK[language]))
+
+
 def _drawn_labels(generator: random.Random, language: Language) -> _Labels:
     """Draw labels, most of them words that mean nothing: what matters is that a conversation keeps to its own."""
     if generator.random() < 0.35:
-        remark, answer = generator.choice(_LABELS[language])
-        return _Labels(_filling(generator), remark, answer, generator.choice(_DESK[language]))
+        return _usual_labels(generator, language)
     end = generator.choice((":", ": ", "：", " = "))
 
     def label() -> str:
@@ -453,11 +459,18 @@ _LINE: Mapping[Language, str] = {"en": "Read line {number}.", "zh": "读第{numb
 def _any_text(generator: random.Random, language: Language) -> str:
     """Draw a value, a sentence of any words, or what a tool that doesn't exist is for."""
     style = generator.random()
-    if style < 0.45:
+    if style < 0.4:
         return str(draw_value(generator, generator.choice(("string", "string", "string", "number")), language))
-    if style < 0.75:
+    if style < 0.6:
         return invented_tools.invent(generator, language).spec.description
     words = _words(generator, language, 3, 8)
+    if style < 0.8 and language == "en":
+        words = [word if generator.random() < 0.4 else patchwork(generator) for word in words]
+    if generator.random() < 0.6:
+        words += generator.sample(words, generator.randint(1, len(words)))
+        if language == "en" and generator.random() < 0.5:
+            # Nearly the same word again: what follows it is not what followed the other.
+            words.insert(generator.randrange(len(words)), generator.choice(words) + generator.choice(("s", "ed", "ly", "ing")))
     return (" " if language == "en" else "").join(words)
 
 

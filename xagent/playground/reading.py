@@ -1,5 +1,5 @@
 """How the reference agent thinks: it reads its list of tools aloud and says of each whether the question is about it; then it
-names the one to call, what it knows of each parameter, and the tool that comes after it.
+names the one to call with its parameters, what it knows of each, and the tool that comes after it.
 
 Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, plans two
 calls, or notices that a value is missing, from the question at once.
@@ -30,13 +30,14 @@ VERDICT_WEIGHTS = {
     r"(?<=[：:])[^：:\n]*(缺少|missing)[^：:\n]*$": 3.0,
     r"\b(I need|I use|I first use|Then I use) \w+": 3.0,
     r"(先用|要用|再用|需要) \w+": 3.0,
-    r"(, then \w+)?\.(?=\nAction:)": 3.0,
-    r"(，(再用|然后是) \w+)?。(?=\nAction:)": 3.0,
+    r"\([^()\n]*\)(?=[：:])": 3.0,
+    r"(, then \w+)?\.(?=\n)": 3.0,
+    r"(，(再用|然后是) \w+)?。(?=\n)": 3.0,
     r"\b(I now know|Now I can|I have the|I now have)\b": 3.0,
     r"(我现在知道|现在可以|我知道答|我已经得)": 3.0,
 }
 """``loss_weights`` for such thoughts: most of what is read aloud is copied; what counts is the verdict behind each entry, which
-tool is called, whether another call follows, and to notice what is missing."""
+tool is called with which parameters, whether another call follows, and to notice what is missing."""
 
 
 def full_thought(thought: str, choice: Choice | None, tools: Sequence[ToolSpec], question: str, language: Language) -> str:
@@ -60,6 +61,11 @@ def read_list(tools: Sequence[ToolSpec], question: str, language: Language, choi
                 verdict = _CUE[language].format(verdict=verdict, cue=cue)
         entries.append(_ENTRY[language].format(name=tool.name, said=tool.description.rstrip(".。"), verdict=verdict))
     return _GAP[language].join(entries)
+
+
+def called(tool: ToolSpec) -> str:
+    """Give a tool's name with those of its parameters behind it, which a model then goes through one by one."""
+    return f"{tool.name}({', '.join(tool.parameters['properties'])})"
 
 
 def known_values(tool: ToolSpec, arguments: Mapping[str, Any], language: Language) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from xagent.chat.protocol import get_protocol
 from xagent.chat.turns import flatten
 from xagent.playground.conversation import episodes_to_conversation, joined, sharing_tools
-from xagent.playground.disguise import disguised
+from xagent.playground.disguise import in_other_words
 from xagent.playground.episode import Episode
 from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import invented_conversations
@@ -43,7 +43,10 @@ def training_conversations(
     """
     generator = random.Random(f"records-{seed}")
     invented = invented_conversations(count, seed, most_questions)
-    real = {language: generate_episodes(count * most_questions, seed, languages=(language,)) for language in LANGUAGES}
+    real = {
+        language: generate_episodes(count * most_questions, seed, purpose="training", languages=(language,))
+        for language in LANGUAGES
+    }
     for _ in range(count):
         if generator.random() < invented_share:
             yield "toolbench_react_10p", next(invented)
@@ -53,7 +56,7 @@ def training_conversations(
         for _ in range(generator.randrange(most_questions)):
             episodes = joined(episodes, next(following))
         if generator.random() < disguised_share:
-            episodes = disguised(generator, sharing_tools(episodes))
+            episodes = in_other_words(generator, sharing_tools(episodes))
         yield ("agent_instruct_react" if any(episode.steps for episode in episodes) else "toolbench_negative"), episodes
 
 

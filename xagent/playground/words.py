@@ -74,6 +74,47 @@ _ONSETS = """b bl br c ch cl d dr f fl g gl gr h j k l m n p ph pl pr qu r s sh 
 _VOWELS = """a e i o u ai au ea ee ei ia io oa oo ou""".split()
 _CODAS = ["", "", "", *"b ck d ff g k l ll m n nd ng nt p r rd rn s sh ss st t th x z".split()]
 
+# What English words are made of, beginnings, middles and ends: so that whole written words hold pieces that no other list has.
+_BEGINNINGS = """
+ab ad al ante anti auto be bi by circum co com con contra counter de demi dis down em en ex extra for fore hyper il im in inter
+ir mal mega micro mid mini mis mono multi neo non ob off omni on out over para per photo poly post pre pro proto pseudo re semi
+sub super sur sym syn tele trans tri ultra un under uni up vice with
+""".split()
+_MIDDLES = """
+act agri alph anim ann anthro aqua arch astr aud bell bene biblio bio blow board book born bound brief broth burn call cand cap
+card carp cart cast caus cede ceed ceiv cent chance char chem chief chron cid cipher claim class clin clud cogn cord corp cosm
+count cover cred cross crypt cult cur cycl dem dent dict doc dorm draw dream drop duct dynam earth equ erupt fact fall father
+feast fer fess fest fict field fin firm flat flect flow form fort fract frag friend fruit fug full fund gather gen geo glad
+gold good gram graph grat grav greg ground guard guess hand head hear heir herb holi host hum hydr ject journ judg junct jur
+kind king knight know lab land lash laugh law lead leap lect leg length lett lib light lin liqu liter loc log loqu lumin lunch
+magn main mand mark master mater mech med mem merc merge mid migr mind mit mob mount mov mut narr nat nav nect nerv night nom
+norm nov nub numer nunci nutr ocean oper opt ord orn part pass past path patr ped pel pend pet phil phon photo phys plac plan
+plaud plea plic plod ploy pol pon pop port pos pound prim prin priv prob prov psych pub puls pung quad quake quer quest quiet
+rad rain rang rect reg rid right rog rupt salv sang sat scend school schem sci scop scrib script sect sed seg sens sent sequ
+serv shadow sheep ship should sign simil sist smith soci sol solv son soph spec sphere spir spond sta star stell still stit
+store straight strat string struct study suad sum sume sure tact tail tain tang teach techn temp tend tens terr test thank theor
+therm thick think thought thunder tiss tone tort touch tract treat trib trick trop trust turb twist type urb vac vad vail val
+van vent ver vert vict vid vis vit viv voc volt volv vor vow wander ward warm watch weather weight wheel whisper whole wild
+wind wish wonder wood world wrest wright write wrong yard yield young zeal zoo
+""".split()
+_ENDINGS = """
+able acity age al ally ance ancy ant ar ary ast ate ation ative bed dom ed ee eer el en ence ency ent er ern ery esque ess est
+et ette ey ful hood ial ian ible ic ical ics ier ies ify ile ily ine ing ion ious ise ish ism ist ition itive ity ium ive ize
+kin lence less let like ling logy ly man ment meter most ness nomy ocracy oid old ology or ory ose ous path phobia ple proof que
+scope ship side sis some some sphere stead ster stone teen th ther tial tic tious tle tude ture ty ual uble ular ule um ure ward
+way where wise work worth worthy y
+""".split()
+
+
+def patchwork(generator: random.Random) -> str:
+    """Draw a word put together from what English words are made of."""
+    return "".join(
+        part
+        for parts, share in ((_BEGINNINGS, 0.5), (_MIDDLES, 1.0), (_MIDDLES, 0.3), (_ENDINGS, 0.6))
+        if generator.random() < share
+        for part in (generator.choice(parts),)
+    )
+
 
 def made_up_word(generator: random.Random) -> str:
     """Draw a word that means nothing: of syllables, of letters that follow each other in English words, or of any letters.
