@@ -27,6 +27,7 @@ from xagent.playground import (
 from xagent.playground.generate import argument_from, misspell
 from xagent.playground.reading import full_thought
 from xagent.playground.small_talk import HELD_OUT, TRAINING
+from xagent.playground.tool import Language
 
 MARKERS = {"en": "none of the tools", "zh": "没有合适的工具"}
 
@@ -95,8 +96,24 @@ def test_kinds_and_languages_can_be_chosen() -> None:
 
 def test_wrong_arguments_are_all_reported() -> None:
     with pytest.raises(ConfigError) as error:
-        generate_episodes(-1, 0, languages=("de",), kinds=(), tools_per_episode=(3, 2))  # type: ignore[arg-type]
-    assert len(error.value.faults) == 4
+        generate_episodes(-1, 0, purpose="exam", languages=("de",), kinds=(), tools_per_episode=(3, 2))  # type: ignore[arg-type]
+    assert len(error.value.faults) == 5
+    assert error.value.faults[1] == "purpose must be one of training, examination, got 'exam'"
+
+
+def test_held_out_tools_are_refused_for_training() -> None:
+    with pytest.raises(ConfigError, match="purpose must be 'examination', got 'training'"):
+        generate_episodes(1, 0, unseen=True, purpose="training")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_no_question_is_asked_in_training_and_in_an_examination(language: Language) -> None:
+    training = {episode.question for episode in generate_episodes(1500, seed=1, purpose="training", languages=(language,))}
+    drawn = (generate_episodes(400, seed, languages=(language,)) for seed in (2, 90_001))
+    examined = {episode.question for episodes in drawn for episode in episodes}
+    assert not training & examined
+    # Chance would have put some of the short ones on both sides.
+    assert {len(question) // 10 for question in training} & {len(question) // 10 for question in examined}
 
 
 @pytest.mark.parametrize("offered", [(1, 1), (2, 4), (6, 8)])

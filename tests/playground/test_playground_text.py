@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import get_args
@@ -12,8 +15,12 @@ import pytest
 from xagent.chat.protocol import get_protocol
 from xagent.data.formats import agent_flan_map_fn, openai_map_fn
 from xagent.errors import ConfigError
-from xagent.playground.episode import KINDS
-from xagent.playground.held_out import held_out_strings, holds_held_out_text, spoken_text
+from xagent.playground import disguise
+from xagent.playground.conversation import sharing_tools
+from xagent.playground.disguise import disguised
+from xagent.playground.episode import KINDS, Episode
+from xagent.playground.generate import generate_episodes
+from xagent.playground.held_out import held_out_strings, holds_held_out_text, may_be_trained, spoken_text
 from xagent.playground.invented import KIND_SHARES, invented_conversations, misspell
 from xagent.playground.pretraining import Lesson, pretraining_records
 from xagent.playground.records import agent_flan_record, training_conversations, write_raw_agent_flan
@@ -37,6 +44,40 @@ def test_no_training_text_holds_anything_held_out() -> None:
     texts += [texts_of(agent_flan_record(episodes)).lower() for _, episodes in training_conversations(1500, seed=20_000)]
     found = {text for text in held_out for spoken in texts if text in spoken}
     assert not found
+
+
+def test_no_training_text_asks_what_an_examination_asks() -> None:
+    """The demo's questions, and those of other seeds: a question's own text decides which of the two it is for."""
+    examined = {episode.question for seed in (90_001, 5) for episode in generate_episodes(600, seed)}
+    asked = {
+        message["content"]
+        for lesson in LESSONS
+        for record in pretraining_records(1500, 1, lesson)
+        for message in record["messages"]
+        if message["role"] == "user"
+    }
+    for share in (0.0, 1.0):
+        conversations = training_conversations(800, 20_000, invented_share=0.3, most_questions=2, disguised_share=share)
+        episodes = [episode for _, episodes in conversations for episode in episodes]
+        assert all(may_be_trained(episode) for episode in episodes)
+        asked |= {episode.question for episode in episodes}
+    assert len(asked) > 5000
+    assert not examined & asked
+
+
+def test_other_words_that_are_held_out_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[list[Episode]] = []
+
+    def watched(generator: random.Random, episodes: Sequence[Episode]) -> list[Episode]:
+        drawn.append(disguised(generator, episodes))
+        if len(drawn) == 1:
+            drawn[0][0] = replace(drawn[0][0], answer=held_out_tools()[0].name)
+        return drawn[-1]
+
+    monkeypatch.setattr(disguise, "disguised", watched)
+    episodes = list(generate_episodes(2, 8, purpose="training", languages=("en",)))
+    assert disguise.in_other_words(random.Random(3), sharing_tools(episodes)) is drawn[-1]
+    assert len(drawn) > 1
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

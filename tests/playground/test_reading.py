@@ -10,7 +10,7 @@ from xagent.chat.message import ToolSpec
 from xagent.playground import generate_episodes
 from xagent.playground.conversation import episodes_to_conversation
 from xagent.playground.episode import Choice
-from xagent.playground.reading import VERDICT_WEIGHTS, full_thought, known_values, read_list
+from xagent.playground.reading import VERDICT_WEIGHTS, called, full_thought, known_values, read_list
 from xagent.playground.records import training_conversations
 
 
@@ -65,6 +65,12 @@ def test_chinese_is_read_without_spaces() -> None:
 def test_values_are_told_in_order_and_missing_ones_by_their_description() -> None:
     assert known_values(TOOLS[0], {"first": 2, "second": 3.5}, "en") == "first is 2, second is 3.5"
     assert known_values(TOOLS[0], {"second": "x"}, "en") == "first (first number) is missing, second is x"
+
+
+def test_a_tool_is_called_with_its_parameters_in_their_order() -> None:
+    names = [*TOOLS[0].parameters["properties"]]
+    assert names == ["first", "second"]
+    assert called(TOOLS[0]) == f"{TOOLS[0].name}(first, second)"
 
 
 def test_what_is_not_required_may_be_left_out() -> None:

@@ -33,7 +33,8 @@ INVENTED_SHARE, DISGUISED_SHARE = 0.3, 0.3
 """How many of them are about invented tools, and how many of the others tell of the playground's tools in other words."""
 
 EPISODES = 120
-"""Held-out episodes of each kind: tools that training knows with new questions, and tools that it never saw."""
+"""Held-out episodes of each kind: tools that training knows, with questions that no training text asks, and tools that it
+never saw."""
 
 MAX_NEW_TOKENS, MAX_TURN = 224, 4
 """Enough for every reference, and one mistake; a model that never ends its replies costs no more than this."""

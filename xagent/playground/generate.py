@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from xagent.errors import ConfigError
 from xagent.playground import phrases
@@ -50,16 +50,20 @@ def generate_episodes(
             unseen tools are wanted for training.
     """
     chosen = KINDS if kinds is None else tuple(kinds)
-    _check(count, languages, chosen, tools_per_episode)
-    if purpose == "training" and unseen:
-        raise ConfigError("held-out tools are never trained on: with unseen=True, purpose must be 'examination', got 'training'")
+    _check(count, unseen, purpose, languages, chosen, tools_per_episode)
     return _generate(count, seed, unseen, purpose, tuple(languages), chosen, tools_per_episode)
 
 
-def _check(count: int, languages: Sequence[str], kinds: Sequence[str], tools_per_episode: tuple[int, int]) -> None:
+def _check(
+    count: int, unseen: bool, purpose: str, languages: Sequence[str], kinds: Sequence[str], tools_per_episode: tuple[int, int]
+) -> None:
     faults = []
     if count < 0:
         faults.append(f"count must be >= 0, got {count}")
+    if purpose not in get_args(Purpose):
+        faults.append(f"purpose must be one of {', '.join(get_args(Purpose))}, got {purpose!r}")
+    elif unseen and purpose == "training":
+        faults.append("held-out tools are never trained on: with unseen=True, purpose must be 'examination', got 'training'")
     if not languages or not set(languages) <= set(LANGUAGES):
         faults.append(f"languages must be some of {', '.join(LANGUAGES)}, got {list(languages)}")
     if not kinds or not set(kinds) <= set(KINDS):

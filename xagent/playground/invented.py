@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xagent.playground import invented_phrases as phrases
 from xagent.playground.episode import Choice, Episode, Kind, Step
 from xagent.playground.held_out import may_be_trained
 from xagent.playground.invented_tools import (
@@ -20,24 +21,7 @@ from xagent.playground.invented_tools import (
     draw_shelf,
     draw_value,
 )
-from xagent.playground.invented_wording import (
-    ANSWERS,
-    ASK_BACK,
-    DONE,
-    FIRST,
-    NEXT,
-    NONE,
-    NOT_FIT,
-    RETRY,
-    THOUGHTS,
-    UNKNOWN,
-    ask,
-    ask_two,
-    ask_without,
-    pick,
-    spoken,
-    values_text,
-)
+from xagent.playground.invented_wording import ask, ask_two, ask_without, pick, spoken, values_text
 from xagent.playground.reading import called, known_values
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import made_up_hanzi, made_up_word
@@ -115,8 +99,8 @@ class _Task:
 
 def _solved(generator: random.Random, language: Language, question: str, steps: tuple[Step, ...], topic: str) -> _Task:
     result = steps[-1].observation
-    answer = pick(generator, ANSWERS, language, topic=topic, result=result)
-    return _Task(question, steps, pick(generator, DONE, language), answer, (result,))
+    answer = pick(generator, phrases.ANSWERS, language, topic=topic, result=result)
+    return _Task(question, steps, pick(generator, phrases.DONE, language), answer, (result,))
 
 
 def _using(
@@ -137,7 +121,7 @@ def _single(generator: random.Random, language: Language, shelf: Sequence[Invent
     arguments = draw_arguments(generator, tool, language)
     question = ask(generator, tool, values_text(generator, tool, arguments, language), language)
     step = Step(
-        _using(generator, language, THOUGHTS, tool, arguments),
+        _using(generator, language, phrases.THOUGHTS, tool, arguments),
         tool.spec.name,
         arguments,
         draw_result(generator, language),
@@ -158,14 +142,14 @@ def _chained(generator: random.Random, language: Language, shelf: Sequence[Inven
     question = ask_two(generator, first, second, values, given, place.name, language)
     steps = (
         Step(
-            _using(generator, language, FIRST, first, arguments, second.spec.name),
+            _using(generator, language, phrases.FIRST, first, arguments, second.spec.name),
             first.spec.name,
             arguments,
             str(middle),
             choice=Choice(first.spec.name, later=second.spec.name),
         ),
         Step(
-            _using(generator, language, NEXT, second, following),
+            _using(generator, language, phrases.NEXT, second, following),
             second.spec.name,
             following,
             draw_result(generator, language),
@@ -184,18 +168,18 @@ def _recovered(generator: random.Random, language: Language, shelf: Sequence[Inv
     wrong = misspell(generator, right)
     arguments = draw_arguments(generator, tool, language)
     first, second = {**arguments, place.name: wrong}, {**arguments, place.name: right}
-    fault = UNKNOWN[language].format(thing=spoken(place, language), wrong=wrong, right=right)
+    fault = phrases.UNKNOWN[language].format(thing=spoken(place, language), wrong=wrong, right=right)
     question = ask(generator, tool, values_text(generator, tool, first, language), language)
     steps = (
         Step(
-            _using(generator, language, THOUGHTS, tool, first),
+            _using(generator, language, phrases.THOUGHTS, tool, first),
             tool.spec.name,
             first,
             fault,
             failed=True,
             choice=Choice(tool.spec.name),
         ),
-        Step(pick(generator, RETRY, language, right=right), tool.spec.name, second, draw_result(generator, language)),
+        Step(pick(generator, phrases.RETRY, language, right=right), tool.spec.name, second, draw_result(generator, language)),
     )
     return _solved(generator, language, question, steps, tool.topic)
 
@@ -224,7 +208,9 @@ def _no_tool_fits(generator: random.Random, language: Language, shelf: Sequence[
     tool = draw_other(generator, language, shelf)
     question = ask(generator, tool, values_text(generator, tool, draw_arguments(generator, tool, language), language), language)
     marker = "none of the tools" if language == "en" else "没有合适的工具"
-    return _Task(question, (), pick(generator, NOT_FIT, language), pick(generator, NONE, language), (marker,), Choice())
+    return _Task(
+        question, (), pick(generator, phrases.NOT_FIT, language), pick(generator, phrases.NONE, language), (marker,), Choice()
+    )
 
 
 def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Invention]) -> _Task:
@@ -237,8 +223,8 @@ def _ask_back(generator: random.Random, language: Language, shelf: Sequence[Inve
     else:
         question = ask_without(generator, tool, language)
     what = missing.description
-    thought = _using(generator, language, THOUGHTS, tool, arguments)
-    return _Task(question, (), thought, pick(generator, ASK_BACK, language, what=what), (what,), Choice(tool.spec.name))
+    thought = _using(generator, language, phrases.THOUGHTS, tool, arguments)
+    return _Task(question, (), thought, pick(generator, phrases.ASK_BACK, language, what=what), (what,), Choice(tool.spec.name))
 
 
 _BUILDERS: Mapping[Kind, Callable[[random.Random, Language, Sequence[Invention]], _Task]] = {

@@ -47,7 +47,7 @@ Can you help me? | Yes, gladly. What do you need?
 Do you like music? | I am a program, but I think music is nice.
 Do you sleep? | No, I am a program and never sleep.
 Do you speak English? | Yes, I speak English and Chinese.
-Goodbye! | Goodbye! Have a nice day.
+Goodbye then! | Goodbye! Have a nice day.
 See you tomorrow. | See you tomorrow!
 Bye, {name} is leaving now. | Goodbye, {name}!
 I am tired today. | I hope you can rest soon.
