@@ -45,7 +45,7 @@ class Tool:
 
     Attributes:
         name: as on the command line.
-        packages: what pip installs beside torch; empty is this environment.
+        packages: what pip installs beside torch, as each project's first instruction says: without extras.
         unwanted: packages that the registry has for CUDA only, so that they fail to load beside a CPU build of torch; text needs
             none of them, and an empty torchaudio stands in for the real one.
         start_up: the words whose time to an end is measured, after the environment's bin folder.
@@ -58,13 +58,13 @@ class Tool:
 
     def python(self, cache: Path) -> Path:
         """Give the interpreter of its environment."""
-        return cache / "venvs" / self.name / "bin" / "python" if self.packages else Path(sys.executable)
+        return cache / "venvs" / self.name / "bin" / "python"
 
     def install(self, cache: Path) -> None:
         """Make its environment, unless it is there."""
         python = self.python(cache)
         stamp = python.parent.parent / ".installed"
-        if not self.packages or (stamp.exists() and stamp.read_text() == " ".join(self.packages)):
+        if stamp.exists() and stamp.read_text() == " ".join(self.packages):
             return
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", str(python.parent.parent)], check=True)
@@ -90,9 +90,9 @@ class Tool:
 
     def train_words(self, job: Job, cache: Path, figures: Path) -> list[str]:
         """Give the command that trains."""
-        if not self.packages:
+        if self.name == "xagent":
             config = write_xagent_config(job, figures)
-            return [sys.executable, "-m", "xagent.cli", "train", str(config), "--work-dir", str(job.out / "work")]
+            return [str(self.python(cache)), "-m", "xagent.cli", "train", str(config), "--work-dir", str(job.out / "work")]
         given = {"trl": trl_arguments, "llamafactory": llamafactory_arguments, "ms-swift": swift_arguments}[self.name](job)
         return [str(self.python(cache)), str(HERE / "step_clock.py"), str(figures), self.name, json.dumps(given)]
 
@@ -118,7 +118,7 @@ class Tool:
         return [*swift, "--template", "chatml", "--adapters", str(adapter), "--merge_lora", "true", "--output_dir", str(out)]
 
     def environment(self) -> dict[str, str]:
-        """Give the environment of its processes: no network, no trackers, our sources where they are needed."""
+        """Give the environment of its processes: no network, no trackers; xagent's config names a hook that stands here."""
         quiet = {
             "HF_HUB_OFFLINE": "1",
             "WANDB_DISABLED": "true",
@@ -127,14 +127,17 @@ class Tool:
             "DISABLE_VERSION_CHECK": "1",
             "TOKENIZERS_PARALLELISM": "false",
         }
-        own = {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"} if not self.packages else {"PYTHONPATH": ""}
-        return {**os.environ, **quiet, **own}
+        return {**os.environ, **quiet, "PYTHONPATH": str(HERE) if self.name == "xagent" else ""}
 
 
 TOOLS = {
     tool.name: tool
     for tool in (
-        Tool("xagent", (), ("python", "-m", "xagent.cli", "train", "--help")),
+        Tool(
+            "xagent",
+            ("--constraint", str(ROOT / "constraints.txt"), "--editable", str(ROOT)),
+            ("python", "-m", "xagent.cli", "train", "--help"),
+        ),
         Tool("trl", ("trl==1.16.0", "peft", "transformers==5.23.0"), ("trl", "sft", "--help")),
         Tool("llamafactory", ("llamafactory==0.9.5",), ("llamafactory-cli", "help"), ("torchvision", "torchaudio")),
         Tool("ms-swift", ("ms-swift==4.6.0",), ("swift", "sft", "--help")),

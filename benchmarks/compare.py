@@ -3,8 +3,8 @@
     python benchmarks/compare.py --cache DIR [--only xagent trl] [--measure train] [--models narrow wide] [--dtypes fp32 bf16]
                                  [--packing packed unpacked] [--steps 12] [--rounds 3]
 
-The alternatives are installed from the package registry, each into a virtual environment of its own under the cache folder
-(about 2 GB each), which is also where the seeded data, two base models and an adapter are made, once. Runs are interleaved:
+Each is installed without extras, the alternatives from the package registry, into a virtual environment of its own under the cache
+folder (about 2 GB each), which is also where the seeded data, two base models and an adapter are made, once. Runs are interleaved:
 everybody's first, then everybody's second; medians are printed and all runs are written to results/compare.json. A run that
 fails is shown with the last line it said, and doesn't stop the others.
 
@@ -251,7 +251,7 @@ def measure_pth_to_hf(bench: Bench, tools: list[Tool], work: dict[str, Path], ar
         folder = bench.folder()
         job = Job(work["wide"], work["few"], folder / "out", "fp32", True, steps=1)
         config = write_xagent_config(job, folder / "clock.json")
-        words = [sys.executable, "-m", "xagent.cli"]
+        words = [str(ours.python(bench.cache)), "-m", "xagent.cli"]
         trained = bench.command(ours, [*words, "train", str(config), "--work-dir", str(folder / "work")])
         checkpoint = next(iter((folder / "work").glob("iter_*.pth")), None)
         if checkpoint is None:
