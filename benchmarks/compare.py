@@ -3,10 +3,10 @@
     python benchmarks/compare.py --cache DIR [--only xagent trl] [--measure train] [--models narrow wide] [--dtypes fp32 bf16]
                                  [--packing packed unpacked] [--steps 12] [--rounds 3]
 
-Each is installed without extras, the alternatives from the package registry, into a virtual environment of its own under the cache
-folder (about 2 GB each), which is also where the seeded data, two base models and an adapter are made, once. Runs are interleaved:
-everybody's first, then everybody's second; medians are printed and all runs are written to results/compare.json. A run that
-fails is shown with the last line it said, and doesn't stop the others.
+Each is installed without extras, the alternatives from the package registry, into a virtual environment of its own under the
+cache folder (about 2 GB each), which is also where the seeded data, two base models and an adapter are made, once. Runs are
+interleaved: everybody's first, then everybody's second; medians are printed and all runs are written to results/compare.json.
+A run that fails is shown with the last line it said, and doesn't stop the others.
 
 The work: LoRA r 8 on all linear layers, max_length 1024, micro-batch 2, accumulation 4, loss on the assistant's tokens, no
 activation checkpointing. Real tokens are those that are not padding; rates are steady ones, from the end of the first

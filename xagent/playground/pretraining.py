@@ -17,7 +17,7 @@ from xagent.playground import catalogues
 from xagent.playground.conversation import joined, sharing_tools
 from xagent.playground.disguise import in_other_words
 from xagent.playground.episode import Episode, Kind
-from xagent.playground.forms import tell, drawn_labels, tell_reading, usual_labels
+from xagent.playground.forms import drawn_labels, tell, tell_reading, usual_labels
 from xagent.playground.generate import generate_episodes
 from xagent.playground.held_out import holds_held_out_text, may_be_trained
 from xagent.playground.invented import draw_episodes
