@@ -6,7 +6,7 @@
 Every command runs in a process of its own, by turns, on the embedded nano model with a warm cache; medians are printed and all
 runs are written to results/startup.json. Seconds are those of the whole command, of `train` those to the end of its first
 optimizer step; `chat` reads `exit` at its first prompt. Processor seconds say more than the clock's on a machine that does other
-things too. One further run of each command, under Python's own `-X importtime`, gives the seconds of each library's own modules.
+things too. One further run of each command, under `import_clock.py`, gives the processor's seconds of each library's own modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -35,7 +34,6 @@ ROOT = Path(__file__).resolve().parents[1]
 BASE = "xagent:nano/base"
 COMMANDS = ("help", "list-cfg", "check-dataset", "train", "pth_to_hf", "merge", "chat")
 SHOWN = 10
-_IMPORTED = re.compile(r"import time:\s+(\d+) \|\s+\d+ \| ( *)(\S+)$")
 _CONFIG = """
 from mmengine.config import read_base
 
@@ -53,7 +51,7 @@ custom_hooks.append(dict(type=StepClock, out={clock!r}))
 
 @dataclass(frozen=True)
 class Imported:
-    """A line of ``-X importtime``: its depth, the microseconds of the module itself, its name."""
+    """What ``import_clock.py`` notes of an import: its depth, the processor's microseconds of the module itself, its name."""
 
     depth: int
     own: int
@@ -109,7 +107,7 @@ class Bench:
             SystemExit: it failed.
         """
         begin = time.time()
-        _, usage = self._process(command, begin)
+        usage = self._process(command, begin, "-m", "xagent.cli")
         if command == "train":
             step = json.loads(self.clock.read_text(encoding="utf-8"))["steps"][0]
             return {"seconds": step["at"], "cpu_seconds": step["cpu"]}
@@ -117,14 +115,14 @@ class Bench:
 
     def imports(self, command: str) -> list[Imported]:
         """Run a command and give what it imports, in the order in which the imports ended."""
-        log, _ = self._process(command, time.time(), "-X", "importtime")
-        found = (_IMPORTED.match(line) for line in log.read_text(encoding="utf-8", errors="replace").splitlines())
-        return [Imported(len(line[2]) // 2, int(line[1]), line[3]) for line in found if line]
+        log = self.folder / "imports.json"
+        self._process(command, time.time(), str(ROOT / "benchmarks" / "import_clock.py"), str(log))
+        return [Imported(*noted) for noted in json.loads(log.read_text(encoding="utf-8"))]
 
-    def _process(self, command: str, begin: float, *options: str) -> tuple[Path, Any]:
+    def _process(self, command: str, begin: float, *xagent: str) -> Any:
         shutil.rmtree(self.out, ignore_errors=True)
         log = self.folder / "stderr.txt"
-        words = [sys.executable, *options, "-m", "xagent.cli", *self.words(command)]
+        words = [sys.executable, *xagent, *self.words(command)]
         with log.open("wb") as file:
             process = subprocess.Popen(
                 words,
@@ -141,7 +139,7 @@ class Bench:
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
-        return log, usage
+        return usage
 
     def _environment(self, begin: float) -> dict[str, str]:
         return {
@@ -196,7 +194,7 @@ def show(figures: dict[str, Any]) -> None:
     """Print the medians, and below them each command's dearest imports."""
     rows = [[name, str(len(one["runs"])), f"{one['seconds']:.2f}", f"{one['cpu_seconds']:.2f}"] for name, one in figures.items()]
     print(table(["medians", "runs", "seconds", "processor's seconds"], rows))
-    print("\nseconds of each library's own modules, measured with -X importtime, which slows imports down:")
+    print("\nprocessor's seconds of each library's own modules, with the clock that is asked at every import:")
     for name, one in figures.items():
         dearest = (f"{row['library']} {row['seconds']:.2f}" for row in one["imports"])
         print(f"{name}: {', '.join(dearest)}")
