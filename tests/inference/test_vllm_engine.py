@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,21 +15,22 @@ from tiny_models import byte_tokenizer
 
 from xagent.chat.message import Conversation, Message
 from xagent.errors import ConfigError, EngineError
-from xagent.inference.engine import GenerationRequest
+from xagent.inference.engine import GenerationRequest, Grammar
 from xagent.inference.loading import connect_vllm
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.vllm import VllmEngine
 
 pytest.importorskip("httpx")
 
+OF_VLLM = {"object": "model", "created": 1795280715, "owned_by": "vllm", "permission": []}
 MODELS = [
-    {"id": "tool-model", "object": "model", "max_model_len": 200, "parent": None},
-    {"id": "polite", "object": "model", "max_model_len": None, "parent": "tool-model"},
+    {"id": "tool-model", "root": "/models/tool", "parent": None, "max_model_len": 200, **OF_VLLM},
+    {"id": "polite", "root": "/models/polite", "parent": "tool-model", "max_model_len": None, **OF_VLLM},
 ]
 
 
 class StandIn(ThreadingHTTPServer):
-    """Answers as vLLM's server does; ``script`` gives the chunks of each request."""
+    """Answers as vLLM's server does (seen in 0.32.0); ``script`` gives what each request's chunks are about."""
 
     daemon_threads = True
 
@@ -38,11 +40,29 @@ class StandIn(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.script: Callable[[dict[str, Any]], Iterator[dict[str, Any]]] = lambda body: iter(())
         self.refusal: tuple[int, dict[str, Any]] | None = None
+        self.version = "0.32.0"
+        self.is_silent = False
         self.broken_off = threading.Event()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
+
+
+def as_told(chunk: dict[str, Any], body: dict[str, Any], is_first: bool) -> dict[str, Any]:
+    """Give a chunk with all that vLLM's has."""
+    if "error" in chunk:
+        return chunk
+    (given,) = chunk["choices"]
+    told = {"index": 0, "logprobs": None, "finish_reason": None, "stop_reason": None, "prompt_token_ids": None, **given}
+    if is_first:
+        told["prompt_token_ids"] = body["prompt"]
+    head = {"id": "cmpl-9457e34744a24e26", "object": "text_completion", "created": 1795281630, "model": body["model"]}
+    return {**head, "choices": [told], **({"system_fingerprint": "vllm-0.32.0-5170c1b6"} if told["finish_reason"] else {})}
+
+
+def fault(message: str, status: int, kind: str = "BadRequestError", param: str | None = None) -> dict[str, Any]:
+    return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,7 +72,8 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self) -> None:
-        self._json(200, {"object": "list", "data": MODELS})
+        told = {"/v1/models": {"object": "list", "data": MODELS}, "/version": {"version": self.server.version}}
+        self._json(200, told[self.path])
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -63,9 +84,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
+        if self.server.is_silent:
+            self.rfile.read(1)  # until the client hangs up
+            return self.server.broken_off.set()
         try:
-            for chunk in self.server.script(body):
-                self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
+            for number, chunk in enumerate(self.server.script(body)):
+                self.wfile.write(f"data: {json.dumps(as_told(chunk, body, number == 0))}\n\n".encode())
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")
         except (BrokenPipeError, ConnectionResetError):
@@ -107,10 +131,17 @@ def saying(ids: list[int], finish_reason: str | None = "length", size: int = 2, 
     def script(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(ids), size):
             last = finish_reason if start + size >= len(ids) else None
-            choice = {"index": 0, "text": "?", "token_ids": ids[start : start + size], "finish_reason": last}
+            choice = {"text": "?", "token_ids": ids[start : start + size], "finish_reason": last}
             yield {"choices": [choice | {key: value(start, size) for key, value in more.items()}]}
 
     return script
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def ids_of(engine: VllmEngine, text: str) -> list[int]:
@@ -133,6 +164,9 @@ def test_the_server_is_asked_with_our_tokens_and_its_tokens_are_read_as_ours(ser
     assert (body["temperature"], body["top_p"], body["seed"], body["max_tokens"]) == (0.5, 0.9, 7, 64)
     assert body["stop_token_ids"] == sorted(engine.prompts.stop_ids) and "stop" not in body
     assert (body["stream"], body["return_token_ids"], body["skip_special_tokens"]) == (True, True, False)
+    assert body["ignore_eos"]
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0), "not what generation_config.json says"
+    assert body["presence_penalty"] == body["frequency_penalty"] == 0.0 and "structured_outputs" not in body
     assert server.keys == ["Bearer secret"]
 
 
@@ -141,8 +175,25 @@ def test_a_json_schema_is_the_server_s_to_hold(server: StandIn, engine: VllmEngi
     assert engine.submit(ask(engine, json_schema='{"type": "object"}')).reply().text == "{}"
     assert engine.submit(ask(engine)).reply().text == "{}"
     kept, free = server.asked
-    schema = {"name": "reply", "schema": {"type": "object"}}
-    assert kept["response_format"] == {"type": "json_schema", "json_schema": schema} and "response_format" not in free
+    lark = kept["structured_outputs"]["grammar"]
+    assert lark.startswith('start: %json {"type": "object", "x-guidance": {"whitespace_flexible": false, "item_separator": ", "')
+    assert "structured_outputs" not in free
+    server.script = lambda body: iter([fault('Grammar error: Unimplemented keys: ["uniqueItems"]', 400)])
+    stream = engine.submit(ask(engine, json_schema='{"type": "array", "uniqueItems": true}'))
+    with pytest.raises(ConfigError, match="schema can't be followed: the vLLM server refused the request: Grammar error: U"):
+        stream.reply()
+    server.script = lambda body: iter([fault("EngineCore encountered an issue.", 500, "InternalServerError")])
+    with pytest.raises(EngineError, match="the vLLM server failed: EngineCore encountered"):
+        engine.submit(ask(engine, json_schema="{}")).reply()
+
+
+def test_a_grammar_is_the_server_s_to_hold(server: StandIn, engine: VllmEngine) -> None:
+    pytest.importorskip("llguidance")
+    grammar = Grammar('start: "add" | "subtract"\n')
+    assert engine.follows(grammar) and not engine.follows(Grammar("start: nothing\n"))
+    server.script = saying(ids_of(engine, "add"), "stop")
+    assert engine.submit(ask(engine, grammar=grammar)).reply().text == "add"
+    assert server.asked[0]["structured_outputs"] == {"grammar": grammar.lark}
 
 
 def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: VllmEngine) -> None:
@@ -152,7 +203,7 @@ def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: 
         yield from saying(ids_of(engine, "Thought: x\nObservation: 5"), None)(body)
         assert go_on.wait(20)
         while True:
-            yield {"choices": [{"index": 0, "text": "y", "token_ids": ids_of(engine, "y"), "finish_reason": None}]}
+            yield {"choices": [{"text": "y", "token_ids": ids_of(engine, "y")}]}
 
     server.script = endless
     reply = engine.submit(ask(engine, stop=("Observation:",))).reply()
@@ -181,6 +232,15 @@ def test_cancelling_ends_the_reply_at_once(server: StandIn, engine: VllmEngine) 
     stream.cancel()
 
 
+def test_cancelling_hangs_up_on_a_server_that_says_nothing(server: StandIn, engine: VllmEngine) -> None:
+    server.is_silent = True
+    stream = engine.submit(ask(engine))
+    until(lambda: bool(server.asked))
+    stream.cancel()
+    assert list(stream) == [] and stream.reply().finish_reason == "cancelled"
+    assert server.broken_off.wait(20)
+
+
 def test_log_probabilities_are_read(server: StandIn, engine: VllmEngine) -> None:
     ids = ids_of(engine, "ab")
 
@@ -204,13 +264,17 @@ def test_faults_of_the_server_are_told(server: StandIn, engine: VllmEngine) -> N
         with pytest.raises(EngineError, match=match):
             stream.reply()
 
-    server.refusal = 429, {"error": {"message": "too many", "code": 429}}
-    fails("refused the request: 429 too many")
+    server.refusal = 404, fault("The model `tool-model` does not exist.", 404, "NotFoundError", "model")
+    fails("refused the request: 404 The model `tool-model` does not exist")
+    server.refusal = 401, {"error": "Unauthorized"}
+    fails("refused the request: 401 Unauthorized")
     server.refusal = None
-    server.script = lambda body: iter([{"error": {"message": "out of memory"}}])
-    fails("the vLLM server failed: out of memory")
-    server.script = lambda body: iter([{"choices": [{"index": 0, "text": "old", "finish_reason": None}]}])
-    fails("sends no token ids.*0.10.2")
+    server.script = lambda body: iter([fault("EngineCore encountered an issue.", 500, "InternalServerError")])
+    fails("the vLLM server failed: EngineCore encountered an issue")
+    server.script = lambda body: iter([fault("Token id 99999 is out of vocabulary", 400)])
+    fails("the vLLM server refused the request: Token id 99999 is out of vocabulary")
+    server.script = lambda body: iter([{"choices": [{"text": "old"}]}])
+    fails("sends no token ids.*0.11")
     server.script = saying([70, 71], "abort")
     fails("ended the reply: abort")
     server.script = saying([70, 71], None)
@@ -235,5 +299,10 @@ def test_no_server_and_no_such_model(server: StandIn, tmp_path: Path) -> None:
     engine.close()
     with pytest.raises(EngineError, match="serves no model other; it serves: tool-model"):
         connect_vllm(server.url, tmp_path, model="other")
+    server.version = "0.10.2"
+    with pytest.raises(EngineError, match="is vLLM 0.10.2; 0.11 or newer is needed"):
+        connect_vllm(server.url, tmp_path)
+    server.version = "0.1.dev7"
+    connect_vllm(server.url, tmp_path).close()
     with pytest.raises(EngineError, match=r"no vLLM server answers at http://127.0.0.1:9: .*; start one with `vllm serve"):
         connect_vllm("http://127.0.0.1:9", tmp_path)

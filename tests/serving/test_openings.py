@@ -46,11 +46,12 @@ def test_a_forced_call_begins_as_it_was_trained(protocol: str) -> None:
     any_call = call_opening(prompts, TOOLS)
     for call in CALLS:
         ids = trained(prompts, Message("assistant", tool_calls=(call,)))
-        for opening in (any_call, call_opening(prompts, TOOLS, call.name)):
+        named = [call_opening(prompts, TOOLS, call.name, bracket) for bracket in (True, False)]
+        for opening in (any_call, *named):
             assert opening, "something is forced"
             start = begun(prompts, opening)
             assert start == ids[: len(start)], opening
-        assert call.name in opening, "the named tool is"
+        assert all(call.name in opening for opening in named), "the named tool is"
 
 
 def test_the_rest_of_a_begun_token_is_left_to_the_model() -> None:

@@ -18,15 +18,13 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True)
 class Grammar:
-    """What a whole reply must be.
+    """What a whole reply must be, without the words of it that the prompt ends with already.
 
     Attributes:
         lark: llguidance's dialect of Lark, https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
-        begun: the words that it begins with and that the prompt ends with already.
     """
 
     lark: str
-    begun: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ class Lead:
         until: the words at which the model's own beginning ends; they are not shown. It also ends where the model does.
         text: what stands there instead, at the beginning of a line.
         prompt_ids: gives the prompt that ends with so much of the reply.
-        grammar: what the text and all that follows it must be.
+        grammar: what all that follows the text must be.
     """
 
     until: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xagent.errors import ConfigError, EngineError
+from xagent.errors import EngineError
 from xagent.inference.engine import GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
@@ -54,16 +54,12 @@ class LocalEngine:
 
     def follows(self, grammar: Grammar) -> bool:
         """Say whether replies can be kept to a grammar: llguidance is installed, and understands it."""
-        try:
-            self._grammars.of_lark(grammar.lark, grammar.begun)
-        except ConfigError:
-            return False
-        return True
+        return self._grammars.follow(grammar.lark)
 
     def _constraint(self, request: GenerationRequest) -> JsonConstraint | None:
         if request.json_schema is not None:
             return self._grammars.of_schema(request.json_schema)
-        return None if request.grammar is None else self._grammars.of_lark(request.grammar.lark, request.grammar.begun)
+        return None if request.grammar is None else self._grammars.of_lark(request.grammar.lark)
 
     def close(self) -> None:
         """Cancel what runs and free the model."""

@@ -32,13 +32,14 @@ class QueuedReplyStream(ABC):
         self._deltas: queue.SimpleQueue[Delta | None] = queue.SimpleQueue()
         self._ended = threading.Event()
         self._reply: Reply | None = None
-        self._fault: EngineError | None = None
+        self._fault: EngineError | ConfigError | None = None
 
     def __iter__(self) -> Iterator[Delta]:
         """Give the pieces, and end when the reply does.
 
         Raises:
             EngineError: the engine could not go on.
+            ConfigError: it turned out that the JSON schema can't be followed.
         """
         while (delta := self._deltas.get()) is not None:
             yield delta
@@ -55,6 +56,7 @@ class QueuedReplyStream(ABC):
 
         Raises:
             EngineError: the engine could not go on.
+            ConfigError: it turned out that the JSON schema can't be followed.
         """
         self._ended.wait()
         if self._fault is not None:
@@ -81,12 +83,12 @@ class QueuedReplyStream(ABC):
     def on_fault(self, fault: BaseException) -> None:
         """Take the reason why there is no more."""
         if not self._ended.is_set():
-            self._fault = self._as_engine_error(fault)
+            self._fault = self._as_xagent_error(fault)
             self._finish()
 
     @staticmethod
-    def _as_engine_error(fault: BaseException) -> EngineError:
-        if isinstance(fault, EngineError):
+    def _as_xagent_error(fault: BaseException) -> EngineError | ConfigError:
+        if isinstance(fault, EngineError | ConfigError):
             return fault
         error = EngineError(f"the model failed at this request: {type(fault).__name__}: {fault}")
         error.__cause__ = fault

@@ -1,22 +1,26 @@
 """An engine that asks a running vLLM server, with our prompts and our reading of the replies.
 
-Speaks ``/v1/completions`` of vLLM's OpenAI-compatible server with token ids both ways (``return_token_ids``, in vLLM since
-0.10.2): https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html. Texts are made here, so stop words, characters and
-special tokens are what they are with a local model.
+Speaks ``/v1/completions`` of vLLM's OpenAI-compatible server with token ids both ways (``return_token_ids``; grammars as
+``structured_outputs``, in vLLM since 0.11): https://docs.vllm.ai/en/stable/serving/openai_compatible_server.html. Texts are made
+here, so stop words, characters and special tokens are what they are with a local model. Tried with vLLM 0.32.0.
 """
 
 from __future__ import annotations
 
 import json
+import re
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from xagent.errors import EngineError
+from xagent.errors import ConfigError, EngineError
 from xagent.inference.engine import FinishReason, GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
 from xagent.model.generation_batch import Chosen
+from xagent.model.json_grammar import JsonGrammars, lark_of_schema
 
 if TYPE_CHECKING:
     import httpx
@@ -24,8 +28,23 @@ if TYPE_CHECKING:
 SECONDS = 600.0
 """How long the server may be silent."""
 
+_NOTHING_ELSE = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+"""What the server would else take from the model's ``generation_config.json``, a local model would not. (So are its EOS tokens,
+which ``ignore_eos`` leaves to us.)"""
+
+OLDEST = (0, 11)
+"""The oldest vLLM that holds replies to our grammars; older ones ignore them silently."""
+
 _TOKEN = "token_id:"
 """What a token's name begins with under ``return_tokens_as_token_ids``."""
+
+
+class _Refused(EngineError):
+    """What the server says is wrong, with its status (None: it doesn't say)."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class VllmEngine:
@@ -41,7 +60,7 @@ class VllmEngine:
         timeout: seconds of silence after which a request fails.
 
     Raises:
-        EngineError: httpx is not installed, there is no such server, or it serves no such model.
+        EngineError: httpx is not installed, there is no such server, it is too old, or it serves no such model.
     """
 
     def __init__(
@@ -55,6 +74,7 @@ class VllmEngine:
         self.base_url, self.prompts = base_url.rstrip("/").removesuffix("/v1"), prompts
         self._client = _client(self.base_url, api_key, timeout)
         served = self._models()
+        self._check_version()
         bases = [one for one in served if not one.get("parent")]
         chosen = next((one for one in bases if model in (None, one["id"])), None)
         if chosen is None:
@@ -63,6 +83,7 @@ class VllmEngine:
         self.model: str = chosen["id"]
         self.context: int | None = chosen.get("max_model_len")
         self.adapters: tuple[str, ...] = tuple(one["id"] for one in served if one.get("parent"))
+        self._grammars = JsonGrammars(prompts.tokenizer, prompts.stop_ids)
         self._running: set[VllmReplyStream] = set()
         self._closed = False
 
@@ -82,8 +103,8 @@ class VllmEngine:
         return stream
 
     def follows(self, grammar: Grammar) -> bool:
-        """Say no: a vLLM server can't be told of a grammar whose beginning stands in the prompt."""
-        return False
+        """Say whether replies can be kept to a grammar: llguidance, the server's too, is installed here and understands it."""
+        return self._grammars.follow(grammar.lark)
 
     def close(self) -> None:
         """Cancel what runs and leave the server."""
@@ -106,15 +127,36 @@ class VllmEngine:
                 f"no vLLM server answers at {self.base_url}: {error}; start one with `vllm serve MODEL` and give its address"
             ) from error
 
+    def _check_version(self) -> None:
+        """Refuse a server that says of itself that it is too old.
+
+        Raises:
+            EngineError: it does.
+        """
+        import httpx
+
+        try:
+            version = str(self._client.get("/version").json()["version"])
+        except (httpx.HTTPError, ValueError, KeyError, TypeError):
+            return  # something that speaks as vLLM does
+        if (found := re.match(r"(\d+)\.(\d+)(?!.*dev)", version)) and tuple(map(int, found.groups())) < OLDEST:
+            raise EngineError(f"the server at {self.base_url} is vLLM {version}; {'.'.join(map(str, OLDEST))} or newer is needed")
+
     def _generate(self, stream: VllmReplyStream) -> None:
         import httpx
 
         try:
-            with self._client.stream("POST", "/v1/completions", json=self._body(stream.request)) as response:
+            # Of its own, for it ends with the reply, before the server's last word.
+            headers = {"Connection": "close"}
+            with self._client.stream("POST", "/v1/completions", json=self._body(stream.request), headers=headers) as response:
+                if not stream.connect(response):
+                    return
                 if response.status_code != 200:
                     response.read()
-                    raise EngineError(f"the vLLM server refused the request: {_refusal(response)}")
+                    raise _Refused(f"the vLLM server refused the request: {_refusal(response)}", response.status_code)
                 stream.follow(_chunks(response), self.prompts.stop_ids)
+        except _Refused as refused:
+            stream.on_fault(_of_client(refused) if stream.request.json_schema is not None else refused)
         except httpx.HTTPError as error:
             stream.on_fault(EngineError(f"the vLLM server at {self.base_url} broke off: {type(error).__name__}: {error}"))
         except Exception as error:  # whoever reads the reply must hear of it
@@ -132,19 +174,18 @@ class VllmEngine:
             "max_tokens": room,
             "temperature": request.temperature,
             "top_p": request.top_p,
-            "top_k": 0,
-            "repetition_penalty": 1.0,
+            **_NOTHING_ELSE,
             "seed": request.seed % 2**63,
             "stop_token_ids": sorted(self.prompts.stop_ids),
+            "ignore_eos": True,
             "skip_special_tokens": False,
             "stream": True,
             "return_token_ids": True,
         }
         if request.logprobs is not None:
             body |= {"logprobs": request.logprobs, "return_tokens_as_token_ids": True}
-        if request.json_schema is not None:
-            schema = {"name": "reply", "schema": json.loads(request.json_schema)}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if (lark := _lark(request)) is not None:
+            body["structured_outputs"] = {"grammar": lark}
         return body
 
 
@@ -156,13 +197,28 @@ class VllmReplyStream(QueuedReplyStream):
         self.cancelled = False
         self._new_tokens = 0
         self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
 
     def cancel(self) -> None:
-        """End the reply now. The connection is closed at the server's next word, at which the server stops too."""
+        """End the reply now, and hang up, at which the server stops too; one that has ended stays as it is."""
         with self._lock:
             if not self._ended.is_set():
                 self.cancelled = True
                 self.on_end("cancelled", self._new_tokens)
+                self._hang_up()
+
+    def connect(self, response: httpx.Response) -> bool:
+        """Take the connection that the reply comes by; False where nobody wants the reply any more."""
+        with self._lock:
+            connection = response.extensions.get("network_stream")
+            self._socket = connection.get_extra_info("socket") if connection else None
+            return not self.cancelled
+
+    def _hang_up(self) -> None:
+        """End the connection under the thread that reads it, which may wait for the server's first word for long."""
+        if self._socket is not None:
+            with suppress(OSError):  # it ended by itself
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     def follow(self, chunks: Iterator[Mapping[str, Any]], stop_ids: frozenset[int]) -> None:
         """Take what the server sends until the reply ends.
@@ -219,7 +275,9 @@ def _chunks(response: httpx.Response) -> Iterator[dict[str, Any]]:
             except ValueError as error:
                 raise EngineError(f"the vLLM server sent no JSON: {data[:200]!r}") from error
             if "error" in chunk:
-                raise EngineError(f"the vLLM server failed: {_message(chunk)}")
+                status = chunk["error"].get("code") if isinstance(chunk["error"], Mapping) else None
+                did = "refused the request" if status == 400 else "failed"
+                raise _Refused(f"the vLLM server {did}: {_message(chunk)}", status)
             yield chunk
 
 
@@ -232,7 +290,7 @@ def _tokens(choice: Mapping[str, Any], count: int | None) -> Iterator[Chosen]:
     ids: Sequence[int] | None = choice.get("token_ids")
     if ids is None:
         if choice.get("text"):
-            raise EngineError("the server sends no token ids (return_token_ids); it must be vLLM 0.10.2 or newer")
+            raise EngineError("the server sends no token ids (return_token_ids); it must be vLLM 0.11 or newer")
         return
     told = choice.get("logprobs")
     for place, token in enumerate(ids):
@@ -242,6 +300,18 @@ def _tokens(choice: Mapping[str, Any], count: int | None) -> Iterator[Chosen]:
         ranked = sorted((told["top_logprobs"][place] or {}).items(), key=lambda one: -one[1])[:count]  # it adds the chosen one
         top = tuple((int(name.removeprefix(_TOKEN)), float(value)) for name, value in ranked)
         yield Chosen(token, float(told["token_logprobs"][place]), top)
+
+
+def _lark(request: GenerationRequest) -> str | None:
+    """Give the grammar that the server keeps the reply to: of a schema too, in which it would allow white space without end."""
+    if request.json_schema is not None:
+        return lark_of_schema(request.json_schema)
+    return None if request.grammar is None else request.grammar.lark
+
+
+def _of_client(refused: _Refused) -> EngineError | ConfigError:
+    """Give the fault of a request with a JSON schema: where the server calls it bad, the schema is."""
+    return ConfigError(f"the JSON schema can't be followed: {refused}") if refused.status == 400 else refused
 
 
 def _refusal(response: httpx.Response) -> str:

@@ -5,8 +5,9 @@ llguidance: https://github.com/guidance-ai/llguidance, a grammar engine in Rust 
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,16 @@ if TYPE_CHECKING:
 
 # As `json.dumps` writes, and as calls are trained. White space that may be of any length, a small model writes for ever.
 _WRITTEN: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
+
+
+def lark_of_schema(schema: str) -> str:
+    """Give a JSON schema (JSON text) as a grammar in llguidance's Lark that holds what :meth:`JsonGrammars.of_schema` does."""
+    return f"start: %json {json.dumps(as_written(json.loads(schema)))}\n"
+
+
+def as_written(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Give a schema with what llguidance is told of white space: that of ``json.dumps``, in which calls are trained."""
+    return {**schema, "x-guidance": _WRITTEN}
 
 
 class JsonGrammars:
@@ -43,18 +54,23 @@ class JsonGrammars:
         matcher_type = _llguidance()
         return JsonConstraint(self._matcher(lambda: matcher_type.grammar_from_json_schema(schema, overrides=_WRITTEN)))
 
-    def of_lark(self, lark: str, begun: str = "") -> JsonConstraint:
-        """Give what keeps one reply to a grammar, in llguidance's Lark, which begins with words that are there already.
+    def of_lark(self, lark: str) -> JsonConstraint:
+        """Give what keeps one reply to a grammar, in llguidance's Lark.
 
         Raises:
             ConfigError: llguidance is not installed, can't read the tokenizer, or can't follow the grammar or a JSON schema in
-                it; or the grammar begins otherwise.
+                it.
         """
         matcher_type = _llguidance()
-        matcher = self._matcher(lambda: matcher_type.grammar_from_lark(lark))
-        if not matcher.consume_tokens(self._read_tokens().tokenize_str(begun, parse_special=True)):
-            raise ConfigError(f"the grammar does not begin with {begun!r}: {_one_line(matcher.get_error())}")
-        return JsonConstraint(matcher)
+        return JsonConstraint(self._matcher(lambda: matcher_type.grammar_from_lark(lark)))
+
+    def follow(self, lark: str) -> bool:
+        """Say whether a grammar can be followed: llguidance is installed, and understands it."""
+        try:
+            self.of_lark(lark)
+        except ConfigError:
+            return False
+        return True
 
     def _matcher(self, grammar: Callable[[], str]) -> LLMatcher:
         try:

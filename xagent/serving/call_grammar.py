@@ -13,6 +13,7 @@ from xagent.chat.protocol import Protocol
 from xagent.chat.protocol.objects import dump_arguments
 from xagent.inference.engine import Grammar
 from xagent.inference.prompting import PromptBuilder
+from xagent.model.json_grammar import as_written
 
 _NOTHING = "{}"
 """No arguments, as they are written."""
@@ -35,17 +36,18 @@ def call_grammars(prompts: PromptBuilder, tools: Sequence[ToolSpec], begun: str,
     otherwise than as JSON.
 
     Args:
-        begun: how the reply begins already, see :func:`xagent.serving.prompt.call_opening`.
+        begun: how the reply begins already, see :func:`xagent.serving.prompt.call_opening`: no part of the grammar. Where it
+            holds the arguments' bracket there is none.
         many: further calls may follow the first.
     """
     written = [_written(prompts.protocol, tools[0].name, tool) for tool in tools]
-    calls = [one for one in written if one is not None and f"{one.head}{_NOTHING[0]}".startswith(begun)]
+    calls = [one for one in written if one is not None and one.head.startswith(begun)]
     if len(calls) < len(tools) or len({one.tail for one in calls}) > 1:
         return []
     many = many and all(one.between is not None for one in calls)
     schemas = [{"type": "object", "additionalProperties": False, **tool.parameters} for tool in tools]
     loose: list[dict[str, Any]] = [{"type": "object"} for _ in tools]
-    return [Grammar(_lark(prompts, calls, chosen, many), begun) for chosen in (schemas, loose)]
+    return [Grammar(_lark(prompts, calls, begun, chosen, many)) for chosen in (schemas, loose)]
 
 
 def _written(protocol: Protocol, before: str, tool: ToolSpec) -> _Written | None:
@@ -67,21 +69,16 @@ def _written(protocol: Protocol, before: str, tool: ToolSpec) -> _Written | None
     return _Written(head, tail, both[len(first) : len(both) - len(_NOTHING + tail)] if whole else None)
 
 
-def _lark(prompts: PromptBuilder, calls: Sequence[_Written], schemas: Sequence[Mapping[str, Any]], many: bool) -> str:
-    rules = [f"arguments_{index}: %json {json.dumps(_as_written(schema))}" for index, schema in enumerate(schemas)]
+def _lark(prompts: PromptBuilder, calls: Sequence[_Written], begun: str, schemas: Sequence[Mapping[str, Any]], many: bool) -> str:
+    rules = [f"arguments_{index}: %json {json.dumps(as_written(schema))}" for index, schema in enumerate(schemas)]
 
     def choice(words: Sequence[str]) -> str:
         return "\n    | ".join(f"{_literal(prompts, text)} arguments_{index}" for index, text in enumerate(words))
 
-    rules += [f"first: {choice([call.head for call in calls])}"]
+    rules += [f"first: {choice([call.head.removeprefix(begun) for call in calls])}"]
     if many:
         rules += [f"next: {choice([call.between or '' for call in calls])}"]
     return "\n".join([f"start: first {'next* ' if many else ''}{_literal(prompts, calls[0].tail)}", *rules]) + "\n"
-
-
-def _as_written(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a schema with what llguidance is told of the white space in calls: that of training."""
-    return {**schema, "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
 
 
 def _literal(prompts: PromptBuilder, text: str) -> str:

@@ -40,7 +40,7 @@ class ChatPrompt:
         protocol: what the reply is in.
         opening: the beginning of the reply, which the prompt ends with: how a call is forced, and a line begun.
         lead: how a call is forced where the model thinks first; it is part of the reply's text.
-        grammar: what a forced call is kept to; that of a lead is in there.
+        grammar: what a forced call is kept to, behind the opening; that of a lead is in there.
         plain: the reply is text whatever it says.
         continues: the reply goes on with the client's last message.
         max_calls: how many calls are read, None: all.
@@ -84,10 +84,7 @@ def chat_prompt(prompts: PromptBuilder, request: ChatParameters, follows: Callab
     one = choice.name is not None or not request.parallel_tool_calls
     opening, lead, grammar = "", None, None
     if choice.mode == "required":
-        begun = call_opening(prompts, tools, choice.name)
-        chosen = [tool for tool in tools if choice.name in (None, tool.name)]
-        grammars = call_grammars(prompts, chosen, begun, many=not one) if follows else []
-        grammar = next((found for found in grammars if follows and follows(found)), None)
+        begun, grammar = _forced_call(prompts, tools, choice.name, not one, follows or (lambda _: False))
         if prompts.protocol.after_thought:
             lead, grammar = _lead_to_call(prompts, conversation, begun, grammar), None
         else:
@@ -131,13 +128,23 @@ def _named(choice: Mapping[str, Any]) -> str | None:
     return name if choice.get("type") == "function" and isinstance(name, str) else None
 
 
-def call_opening(prompts: PromptBuilder, tools: Sequence[ToolSpec], name: str | None = None) -> str:
-    """Give how a reply begins that calls a tool: up to its name, or to the first bracket of the arguments of tool ``name``.
+def _forced_call(
+    prompts: PromptBuilder, tools: Sequence[ToolSpec], name: str | None, many: bool, follows: Callable[[Grammar], bool]
+) -> tuple[str, Grammar | None]:
+    """Give how a call begins, and the narrowest grammar for the rest that the engine follows."""
+    chosen = [tool for tool in tools if name in (None, tool.name)]
+    begun = call_opening(prompts, tools, name, bracket=False)
+    grammar = next((found for found in call_grammars(prompts, chosen, begun, many) if follows(found)), None)
+    return (call_opening(prompts, tools, name), None) if grammar is None else (begun, grammar)
+
+
+def call_opening(prompts: PromptBuilder, tools: Sequence[ToolSpec], name: str | None = None, bracket: bool = True) -> str:
+    """Give how a reply begins that calls a tool: up to its name, or to the arguments of tool ``name``, their bracket with them.
 
     It ends where a token ends in the calls of all these tools: the rest is left to the model, but never a part of the name.
     """
     written = _written_call(prompts.protocol, name or _NAME, {})
-    opening = written[: written.index(_NAME)].rstrip('" ') if name is None else written[: written.rindex("{}") + 1]
+    opening = written[: written.index(_NAME)].rstrip('" ') if name is None else written[: written.rindex("{}") + bracket]
     calls = [_written_call(prompts.protocol, tool.name, _some_arguments(tool)) for tool in tools if name in (None, tool.name)]
     cuts = [prompts.up_to_token(opening, call.removeprefix(opening)) for call in calls if call.startswith(opening)]
     shortest = min(cuts, key=len, default=opening)

@@ -58,7 +58,7 @@ class Replies:
         """Give the pieces of all replies as they come; each reply's last item is the whole of it.
 
         Raises:
-            ApiError: the engine failed.
+            ApiError: the engine failed, or found that the JSON schema can't be followed.
         """
         while self._open:
             index, item = await self._items.get()
@@ -66,6 +66,8 @@ class Replies:
                 self._open = 0
                 if not isinstance(item, XAgentError):
                     _LOG.error("the engine failed", exc_info=item)
+                if isinstance(item, ConfigError):
+                    raise ApiError(400, str(item), "response_format") from item
                 message = str(item) if isinstance(item, XAgentError) else "the engine failed; its log says why"
                 raise ApiError(500, message, code="engine_failed") from item
             metrics = self._service.metrics
