@@ -175,9 +175,9 @@ def test_a_json_schema_is_the_server_s_to_hold(server: StandIn, engine: VllmEngi
     assert engine.submit(ask(engine, json_schema='{"type": "object"}')).reply().text == "{}"
     assert engine.submit(ask(engine)).reply().text == "{}"
     kept, free = server.asked
-    lark = kept["structured_outputs"]["grammar"]
-    assert lark.startswith('start: %json {"type": "object", "x-guidance": {"whitespace_flexible": false, "item_separator": ", "')
-    assert "structured_outputs" not in free
+    held = kept["response_format"]
+    assert held["type"] == "json_schema" and held["json_schema"]["schema"].pop("x-guidance")["whitespace_flexible"] is False
+    assert held["json_schema"] == {"name": "reply", "schema": {"type": "object"}} and "response_format" not in free
     server.script = lambda body: iter([fault('Grammar error: Unimplemented keys: ["uniqueItems"]', 400)])
     stream = engine.submit(ask(engine, json_schema='{"type": "array", "uniqueItems": true}'))
     with pytest.raises(ConfigError, match="schema can't be followed: the vLLM server refused the request: Grammar error: U"):

@@ -88,6 +88,7 @@ def server(adapter: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         port = free.getsockname()[1]
     log = tmp_path_factory.mktemp("vllm") / "log"
     words = f"--served-model-name base --dtype float32 --max-model-len {CONTEXT} --enforce-eager --host 127.0.0.1 --port {port}"
+    words += " --structured-outputs-config.backend guidance"
     lora = ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"odd={adapter}"]
     command = [*shlex.split(COMMAND or ""), str(resolve("xagent:nano/base")), *words.split(), *lora]
     told = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}

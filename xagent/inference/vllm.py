@@ -20,7 +20,7 @@ from xagent.inference.engine import FinishReason, GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
 from xagent.model.generation_batch import Chosen
-from xagent.model.json_grammar import JsonGrammars, lark_of_schema
+from xagent.model.json_grammar import JsonGrammars, as_written
 
 if TYPE_CHECKING:
     import httpx
@@ -103,7 +103,10 @@ class VllmEngine:
         return stream
 
     def follows(self, grammar: Grammar) -> bool:
-        """Say whether replies can be kept to a grammar: llguidance, the server's too, is installed here and understands it."""
+        """Say whether replies can be kept to a grammar: llguidance is installed here and understands it.
+
+        The server's reads it too, and so does its xgrammar, if not all of JSON schemas (``--structured-outputs-config.backend``).
+        """
         return self._grammars.follow(grammar.lark)
 
     def close(self) -> None:
@@ -184,8 +187,11 @@ class VllmEngine:
         }
         if request.logprobs is not None:
             body |= {"logprobs": request.logprobs, "return_tokens_as_token_ids": True}
-        if (lark := _lark(request)) is not None:
-            body["structured_outputs"] = {"grammar": lark}
+        if request.json_schema is not None:
+            schema = {"name": "reply", "schema": as_written(json.loads(request.json_schema))}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        if request.grammar is not None:
+            body["structured_outputs"] = {"grammar": request.grammar.lark}
         return body
 
 
@@ -300,13 +306,6 @@ def _tokens(choice: Mapping[str, Any], count: int | None) -> Iterator[Chosen]:
         ranked = sorted((told["top_logprobs"][place] or {}).items(), key=lambda one: -one[1])[:count]  # it adds the chosen one
         top = tuple((int(name.removeprefix(_TOKEN)), float(value)) for name, value in ranked)
         yield Chosen(token, float(told["token_logprobs"][place]), top)
-
-
-def _lark(request: GenerationRequest) -> str | None:
-    """Give the grammar that the server keeps the reply to: of a schema too, in which it would allow white space without end."""
-    if request.json_schema is not None:
-        return lark_of_schema(request.json_schema)
-    return None if request.grammar is None else request.grammar.lark
 
 
 def _of_client(refused: _Refused) -> EngineError | ConfigError:

@@ -5,7 +5,6 @@ llguidance: https://github.com/guidance-ai/llguidance, a grammar engine in Rust 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
 
 # As `json.dumps` writes, and as calls are trained. White space that may be of any length, a small model writes for ever.
 _WRITTEN: Any = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": ", "lenient": False}
-
-
-def lark_of_schema(schema: str) -> str:
-    """Give a JSON schema (JSON text) as a grammar in llguidance's Lark that holds what :meth:`JsonGrammars.of_schema` does."""
-    return f"start: %json {json.dumps(as_written(json.loads(schema)))}\n"
 
 
 def as_written(schema: Mapping[str, Any]) -> dict[str, Any]:
