@@ -245,8 +245,8 @@ def test_what_the_server_refuses_is_told(server: Server, remote: VllmEngine) -> 
 
 
 def test_the_openai_client_of_a_server_before_it(server: Server, tmp_path: Path) -> None:
-    spoken = [word for name, value in SPOKEN.items() for word in (f"--{name}", value)]
-    with served(tmp_path / "log", "xagent:nano/base", "--engine", "vllm", "--base-url", server.url, *spoken) as (_, address):
+    words = f"xagent:nano/base --engine vllm --base-url {server.url} --template llama3_chat --protocol hermes"
+    with served(tmp_path / "log", *words.split()) as (_, address):
         with openai.OpenAI(base_url=f"{address}/v1", api_key="EMPTY", max_retries=0, timeout=600) as api:
             assert [model.id for model in api.models.list().data] == ["base", "odd"]
             request: Any = {"model": "base", "messages": [{"role": "user", "content": "Tom has 3 apples."}], "max_tokens": 300}
