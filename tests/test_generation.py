@@ -12,6 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, PreTrainedTokenizerFast
 
 from xagent.errors import CheckpointError, ConfigError
+from xagent.model import attention
 from xagent.model.generation import Completion, Generator, load_model
 from xagent.model.generation_batch import Row, Sampling, choose
 
@@ -131,6 +132,29 @@ def test_tokens_are_drawn_as_often_as_they_are_likely(temperature: float, top_p:
     assert len(set(drawn)) == sum(share > 0 for share in shares)
 
 
+def test_the_likeliest_mass_is_found_wherever_it_ends_and_whatever_the_others_ask_for() -> None:
+    torch.manual_seed(0)
+    logits = (torch.randn(3, 700) * torch.tensor([[0.1], [2.0], [6.0]])).bfloat16()  # its end: at some hundreds, tens, a few
+    asked = [(index, Sampling(0.9, top_p, seed)) for index in range(3) for top_p in (0.3, 0.9, 0.999) for seed in range(40)]
+
+    def row(sampling: Sampling) -> Row:
+        return Row([1], 1, frozenset(), sampling, sampling.stream())
+
+    together = choose(logits[[index for index, _ in asked]], [row(sampling) for _, sampling in asked])
+    for (index, sampling), chosen in zip(asked, together, strict=True):
+        assert choose(logits[[index]], [row(sampling)]) == [chosen]
+        likeliest = (logits[index].float() / 0.9).softmax(-1)
+        before = float(likeliest[likeliest > likeliest[chosen.token]].sum())
+        assert before < sampling.top_p + 1e-6
+    alike = choose(torch.zeros(200, 8), [row(Sampling(1.0, 0.5, seed)) for seed in range(200)])
+    assert {one.token for one in alike} == set(range(8)), "equally likely tokens belong to it together"
+
+
+def test_of_equally_likely_tokens_the_first_is_taken() -> None:
+    logits = torch.tensor([[0.0, 3.0, 3.0, 1.0], [2.0, 1.0, 2.0, 2.0]], dtype=torch.bfloat16)
+    assert [one.token for one in choose(logits, [Row([1], 1, frozenset())] * 2)] == [1, 0]
+
+
 def test_greedy_rows_beside_drawn_ones_take_the_likeliest() -> None:
     coldest = Sampling(1e-40, 1.0, 1)
     rows = [Row([1], 1, frozenset()), Row([1], 1, frozenset(), coldest, coldest.stream()), Row([1], 1, frozenset())]
@@ -177,7 +201,7 @@ def save_adapter(folder: Path, base: str, **sizes) -> None:
 
 def test_a_model_is_loaded_to_generate_with(saved: Path) -> None:
     model, tokenizer = load_model(saved, device="cpu")
-    assert not model.training and model.dtype == torch.float32
+    assert not model.training and model.dtype == torch.float32 and model.config._attn_implementation == attention.NAME
     given = tokenizer("hello").input_ids
     assert Generator(model, tokenizer).generate([given], 5, [])[0].ids == alone(tiny_llama(), given, 5)
     assert load_model(str(saved), dtype="bf16", device="cpu")[0].dtype == torch.bfloat16

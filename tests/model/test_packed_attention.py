@@ -205,6 +205,18 @@ def test_the_varlen_kernel_is_told_the_samples(name: str, monkeypatch: pytest.Mo
         torch.testing.assert_close(gradients(model)[key], value, atol=1e-5, rtol=0, msg=lambda text, key=key: f"{key}: {text}")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_token_sees_all_before_it(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Module()
+    module.num_key_value_groups, module.is_causal = 3, True
+    query, key, value = (torch.randn(2, heads, length, 8, dtype=dtype) for heads, length in ((6, 1), (2, 17), (2, 17)))
+    found, _ = attention.packed_attention(module, query, key, value, None, scaling=0.3)
+    keys, values = key.repeat_interleave(3, 1).float(), value.repeat_interleave(3, 1).float()
+    expected = ((query.float() @ keys.transpose(2, 3) * 0.3).softmax(-1) @ values).transpose(1, 2)
+    torch.testing.assert_close(found.float(), expected, atol=1e-6 if dtype == torch.float32 else 1e-2, rtol=0)
+
+
 def test_the_kernel_is_chosen_by_what_can_run() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     config = llama_config()

@@ -183,6 +183,33 @@ def test_a_long_prompt_is_read_between_the_others_steps(running) -> None:
     assert steps.index(6) < reads[2], "who comes late does not wait for all of the long prompt"
 
 
+def test_a_prompt_that_is_short_enough_is_read_in_one_piece(running) -> None:
+    model, (first, *others) = tiny_llama(), prompts(5, 80, 90, 30)
+    steps: list[int] = []
+    model.model.register_forward_pre_hook(lambda _, args, kwargs: steps.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
+    scheduler, go_on = running(model, read_tokens=100), threading.Event()
+    heard = [Heard(hold=go_on), Heard(), Heard(), Heard()]
+    for prompt, one in zip([first, *others], heard, strict=True):
+        scheduler.submit(prompt, one, 4, NEVER)
+    go_on.set()
+    assert [len(one.ids) for one in heard] == [4] * 4
+    assert [width for width in steps if width > 1] == [5, 80, 90, 30]
+    assert steps[steps.index(80) + 1 :][:2] == [90, 1], "170 tokens of prompts are more than 100: a step"
+
+
+def test_replies_may_outgrow_the_buffers_while_others_leave(running) -> None:
+    model, given, limits = tiny_llama(), prompts(150, 40, 9, 200), [120, 20, 200, 75]
+    settings = {"do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    expected = [
+        model.generate(torch.tensor([prompt]), max_new_tokens=limit, **settings)[0, len(prompt) :].tolist()
+        for prompt, limit in zip(given, limits, strict=True)
+    ]
+    scheduler, heard = running(model), [Heard() for _ in given]
+    for prompt, limit, one in zip(given, limits, heard, strict=True):
+        scheduler.submit(prompt, one, limit, NEVER)
+    assert [one.ids for one in heard] == expected
+
+
 def test_a_next_turn_computes_only_what_is_new_within_the_bytes_allowed(running) -> None:
     model, (prompt,) = tiny_llama(), prompts(100)
     read: list[int] = []

@@ -61,6 +61,10 @@ def packed_attention(
         The output of shape (B, T, H, D), and None for the weights.
     """
     if sample_lengths is None:
+        grouped = query_BHTD.shape[1] != key_BKTD.shape[1]
+        if attention_mask is None and grouped and query_BHTD.shape[2] == 1 and query_BHTD.device.type == "cpu":
+            # A mask that hides nothing: with one transformers attends by groups of heads, in bf16 five times as fast on a CPU.
+            attention_mask = key_BKTD.new_zeros(1, 1, 1, key_BKTD.shape[2])
         return sdpa_attention_forward(
             module, query_BHTD, key_BKTD, value_BKTD, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from xagent.assets import resolve
 from xagent.errors import CheckpointError, ConfigError
+from xagent.model import attention
 from xagent.model.adapters import first_line, with_adapter
 from xagent.model.generation_batch import Batch, Reading, Row, Sampling, batch_size_of, context_of, generating
 from xagent.model.generation_cache import Memory, can_batch, row_of
@@ -110,7 +111,7 @@ class Generator:
             reading.start_from(*self.memory.find(row.prompt))
             reading.read()
             if row.going:
-                batch.join(reading)
+                batch.join(reading, len(rows))
             elif self.memory.size:
                 self.memory.keep(row.ids_computed, row_of(reading.cache, 0, row.length))
         while batch.rows:
@@ -151,6 +152,8 @@ def load_model(
         folder, adapter = _base_of(Path(folder)), folder
     where = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     model = _load_weights(folder, DTYPES[dtype] if dtype else "auto", nf4_on(where) if load_in_4bit else {})
+    if where == "cpu" and model.config._attn_implementation == "sdpa":  # the same, and faster for grouped heads there
+        model.set_attn_implementation(attention.NAME)
     has_own = adapter is not None and (Path(find_model(adapter)) / "tokenizer_config.json").is_file()
     tokenizer = load_tokenizer(find_model(adapter) if adapter is not None and has_own else folder)
     if adapter is not None:

@@ -19,7 +19,7 @@ Rows = list[tuple[torch.Tensor, torch.Tensor]]
 """For each layer the keys and the values of one row, 1 K T D."""
 
 _ROOM = 64
-"""How many tokens a full buffer grows by: growing copies it, so it does not grow for each token."""
+"""How many tokens a full buffer grows by, a long one by a quarter: growing copies it, so it does not grow for each token."""
 
 
 class RoomyLayer(DynamicLayer):
@@ -39,23 +39,21 @@ class RoomyLayer(DynamicLayer):
         if not self.is_initialized:
             self._begin_with(key_states, value_states)
         elif self._end + added > self._rooms[0].shape[-2]:
-            self._move(self._rooms[0].shape[0], left=0, right=added + _ROOM)
+            self._move(self._rooms[0].shape[0], left=0, right=added + max(_ROOM, (self._end - self._begin) // 4))
         for room, states in zip(self._rooms, (key_states, value_states), strict=True):
             room[: self._rows, :, self._end : self._end + added] = states
         self._end += added
         return self._look()
 
-    def put(self, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Add a row of 1 K T D below the others, which may be shorter or longer."""
+    def put(self, keys: torch.Tensor, values: torch.Tensor, expected: int = 1) -> None:
+        """Add a row of 1 K T D below the others, which may be shorter or longer; ``expected`` rows will soon be there."""
         if not self.is_initialized:
             self.update(keys, values)
             return
-        missing = keys.shape[-2] - self._end
         rows = self._rooms[0].shape[0]
-        if missing > 0 or self._rows == rows:
-            length = self._end - self._begin
-            left = max(keys.shape[-2] - length, 0) + _ROOM
-            self._move(max(rows, 2 * self._rows) if self._rows == rows else rows, left, _ROOM)
+        if keys.shape[-2] > self._end or self._rows == rows:
+            left = max(keys.shape[-2] - (self._end - self._begin), 0) + _ROOM
+            self._move(max(expected, 2 * rows if self._rows == rows else rows), left, _ROOM)
         start = self._end - keys.shape[-2]
         for room, states in zip(self._rooms, (keys, values), strict=True):
             room[self._rows, :, start : self._end] = states[0]

@@ -86,7 +86,8 @@ class Scheduler:
             (recurrent ones) run one at a time.
         memory_bytes: how much is kept of past prompts' keys and values, so that the next turn of a conversation, or a prompt
             that begins alike, computes only what is new. 0 keeps none.
-        read_tokens: how many tokens of prompts are read between two steps at most.
+        read_tokens: how long a piece of a prompt is at most; once so many tokens were read, in one piece or several, a step
+            follows. So fewer than twice as many are read between two steps.
 
     Raises:
         ConfigError: ``max_batch_size`` is less than 1.
@@ -247,19 +248,18 @@ class Scheduler:
                 self._running += 1
 
     def _read(self) -> None:
-        """Read prompts, a piece of each in turn, until the tokens of one turn are used up."""
-        left = self._read_tokens
-        while self._reading and (left is None or left > 0):
+        """Read prompts, a piece of each in turn, until a step is due. The last piece is not cut for it: two take longer."""
+        read = 0
+        while self._reading and (self._read_tokens is None or read < self._read_tokens):
             reading = self._reading.popleft()
             try:
                 self._use(reading.row.adapter)
                 if reading.position == 0:
                     reading.start_from(*self.memory.find(reading.row.prompt, reading.row.adapter))
-                count = reading.read(left)
+                read += reading.read(self._read_tokens)
             except Exception as fault:
                 self._fail([reading.row], fault)
                 continue
-            left = None if left is None else left - count
             if reading.done:
                 self._begin(reading)
             else:
@@ -271,7 +271,7 @@ class Scheduler:
         if self.memory.size and reading.position - reading.known >= _WORTH_KEEPING:
             self.memory.keep(ticket.prompt, row_of(reading.cache, 0, len(ticket.prompt)), ticket.adapter)
         if self._goes_on(ticket):
-            self._batches.setdefault(ticket.adapter, Batch(self.model)).join(reading)
+            self._batches.setdefault(ticket.adapter, Batch(self.model)).join(reading, self._running)
 
     def _step(self, adapter: str | None, batch: Batch[Ticket]) -> None:
         """Give each request of an adapter a token."""
