@@ -9,8 +9,8 @@ too: ties in half precision may fall differently. ``generate_batch`` is left out
 writes a token a second, and is tried with ``--generate-batch`` and few requests only.
 
 Each run has a thread of its own, which ends with it: a thread that computed with torch keeps OpenMP's threads, and where all that
-are kept outnumber the cores, libgomp's sleep between two operations instead of waiting awake. On a small model that halves the
-speed of whoever computes then (so it did in this benchmark, for the scheduler beside the main thread).
+are kept outnumber the cores, libgomp's sleep between two operations instead of waiting awake. On a small model that can halve the
+speed of whoever computes then: a scheduler beside a main thread that computes would be measured so.
 """
 
 from __future__ import annotations
