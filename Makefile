@@ -22,10 +22,10 @@ export TOKENIZERS_PARALLELISM := false
 demo: $(STAMP)
 	$(PY) -m xagent.cli demo
 
-test: $(STAMP) check-compiler
+test: check-compiler $(STAMP)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -q -m "not slow and not gpu" --durations=10 $(TESTS)
 
-slow: $(STAMP) check-compiler
+slow: check-compiler $(STAMP)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" XAGENT_HYPOTHESIS=search $(PY) -m pytest -q -m "slow or gpu" --durations=10 $(TESTS)
 
 lint: $(STAMP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from textwrap import dedent
 
@@ -19,6 +20,7 @@ from xagent.config import (
     write_config,
 )
 from xagent.config.deepspeed import deepspeed_names
+from xagent.config.plain import SIGNATURES
 from xagent.errors import ConfigError, OutputError
 
 STANDINS = """
@@ -293,6 +295,18 @@ def test_options_for_keys_that_are_not_there_are_refused(write, key: str, expect
         load_config(write(), {key: 1})
 
 
+def test_all_wrong_options_are_named_at_once(write):
+    path = write()
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {"max_lenght": 1, "lr": 1.0, "model.skale": 2, "epoch": 3, "model.scale": 4})
+    assert [fault.partition(":")[0] for fault in caught.value.faults] == [
+        "--cfg-options max_lenght",
+        "--cfg-options epoch",
+        "--cfg-options model.skale",
+    ]
+    assert caught.value.source == str(path)
+
+
 # --- validation ---------------------------------------------------------------------------------------------------
 
 
@@ -376,10 +390,41 @@ def test_an_import_that_fails_names_its_line(write):
         ("val_dataloader = dict(train_dataloader)\n", "val_dataloader: nothing validates with it; add val_cfg"),
         ("val_cfg = dict(type=Loop)\n", "val_cfg: there is no val_dataloader"),
         ("model['type'] = 'no.such.Thing'\n", "model.type: 'no.such.Thing' names no class"),
+        ("del model['type']\n", "model: missing 'type'"),
+        ("custom_hooks.append(dict(every_n_iters=1))\n", "custom_hooks.1: missing 'type'"),
+        ("custom_hooks = 5\n", "custom_hooks: expected a list, got int 5"),
+        ("train_cfg = None\n", "train_cfg: expected a dict, got NoneType None"),
+        ("del optim_wrapper['optimizer']\n", "optim_wrapper: missing 'optimizer'"),
+        (
+            "optim_wrapper['accumulative_count'] = 4\n",
+            "optim_wrapper.accumulative_count: optim_wrapper has no argument 'accumulative_count'",
+        ),
+        ("optim_wrapper['clip_grad'] = 1\n", "optim_wrapper.clip_grad: expected dict or None, got int 1"),
+        ("optim_wrapper['clip_grad'] = dict(max_nrm=1)\n", "clip_grad has no argument 'max_nrm' (did you mean 'max_norm'?)"),
+        ("randomness = dict(sead=1)\n", "randomness.sead: randomness has no argument 'sead' (did you mean 'seed'?)"),
+        ("randomness = dict(seed='x')\n", "randomness.seed: expected int or None, got str 'x'"),
+        ("randomness = 5\n", "randomness: expected a dict, got int 5"),
+        ("env_cfg = dict(cudnn_benchmarks=True)\n", "(did you mean 'cudnn_benchmark'?)"),
+        ("log_processor = dict(by_epochs=False)\n", "(did you mean 'by_epoch'?)"),
+        ("log_level = 'INFOS'\n", "got str 'INFOS' (did you mean 'INFO'?)"),
+        ("resume = 3\n", "resume: expected True, False or a checkpoint's path, got int 3"),
+        ("load_from = 3\n", "load_from: expected a checkpoint's path, got int 3"),
     ],
 )
 def test_impossible_values_and_combinations(write, leaf: str, expected: str):
     assert any(expected in fault for fault in faults_of(write(leaf)))
+
+
+def test_the_plain_dicts_are_read_as_mmengine_reads_them():
+    from mmengine._strategy.base import BaseStrategy
+    from mmengine.runner import LogProcessor
+
+    theirs = {
+        "randomness": set(signature(BaseStrategy._set_randomness).parameters) - {"self"},
+        "env_cfg": set(signature(BaseStrategy._setup_env).parameters) - {"self", "launcher", "randomness"},
+        "log_processor": set(signature(LogProcessor).parameters),
+    }
+    assert {key: set(signature(SIGNATURES[key]).parameters) for key in theirs} == theirs
 
 
 # --- paths --------------------------------------------------------------------------------------------------------
@@ -414,6 +459,15 @@ def test_missing_data_is_named_and_hub_ids_are_let_through(write, tmp_path: Path
         f"train_dataloader.dataset.dataset.path: no such file or folder: './data/gone.jsonl' (seen from {Path.cwd()})"
     ]
     validate_config(load_config(write("data_path = './data/gone.jsonl'\n")), check_paths=False)
+
+
+def test_a_missing_checkpoint_to_start_from_is_named(write, tmp_path: Path):
+    gone = tmp_path / "iter_5.pth"
+    path = write(f"load_from = {str(gone)!r}\n")
+    assert faults_of(path) == [f"load_from: no such checkpoint: {str(gone)!r} (seen from {Path.cwd()})"]
+    validate_config(load_config(path), check_paths=["train_dataloader"])
+    gone.touch()
+    validate_config(load_config(path))
 
 
 def test_missing_assets_are_named(write):

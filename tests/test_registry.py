@@ -23,9 +23,11 @@ def test_one_level_is_built_and_objects_are_given_back():
 
 def test_assets_become_paths_and_missing_ones_are_named(tmp_path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("xagent.assets._ROOT", tmp_path)
-    (tmp_path / "tiny").mkdir()
+    for name in ("tiny", "page"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "tiny" / "config.json").write_text("{}")
     assert build(dict(type=dict, a="xagent:tiny")) == {"a": str(tmp_path / "tiny")}
-    with pytest.raises(ConfigError, match="no embedded asset 'xagent:gone'; there are: xagent:tiny"):
+    with pytest.raises(ConfigError, match="no embedded asset 'xagent:gone'; the models are: xagent:tiny$"):
         build(dict(type=dict, a="xagent:gone"))
     with pytest.raises(ConfigError, match="no embedded asset"):
         resolve("xagent:../../etc")

@@ -49,6 +49,10 @@ def test_faults_of_pth_to_hf(base, trained, capsys):
     other = trained / "other.py"
     other.write_text(config.read_text().replace("'r': 4", "'r': 8"))
     assert "model.lora.r: 8 in the config, 4 in the checkpoint" in fault(capsys, "pth_to_hf", other, checkpoint, out)
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.write_bytes(content)
+    assert "its content changed after it was written" in fault(capsys, "pth_to_hf", config, checkpoint, out)
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
     assert "is truncated" in fault(capsys, "pth_to_hf", config, checkpoint, out)
     assert files_in(trained) == before | {"other.py"}

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,18 +134,32 @@ def test_no_room_for_a_checkpoint(config: Path, monkeypatch: pytest.MonkeyPatch,
     assert not list((tmp_path / "full").glob("*.pth*")) and not list((tmp_path / "full").glob(".iter_*"))
 
 
-def test_a_disk_that_is_really_full(config: Path, tmp_path: Path, capsys) -> None:
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small disk with the given options, and take it away afterwards."""
     place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("needs the right to mount a small tmpfs")
-    try:
-        assert cli.main(["train", str(config), "--work-dir", str(place)]) == 2
-        assert "No space left on device" in capsys.readouterr().err
-        assert not list(place.glob("*.pth*")) and not list(place.glob(".iter_*"))
-    finally:
+
+    def mounted(options: str) -> Path:
+        place.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)], capture_output=True).returncode:
+            pytest.skip("needs the right to mount a small tmpfs")
+        return place
+
+    yield mounted
+    if os.path.ismount(place):
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full(config: Path, mount: Callable[[str], Path], capsys) -> None:
+    place = mount("size=64k")
+    assert cli.main(["train", str(config), "--work-dir", str(place)]) == 2
+    assert "No space left on device" in capsys.readouterr().err
+    assert not list(place.glob("*.pth*")) and not list(place.glob(".iter_*"))
+
+
+def test_a_work_dir_where_not_even_root_may_write(refuse, mount: Callable[[str], Path]) -> None:
+    inside = mount("ro") / "inside"
+    assert f"work_dir {inside} can't be written: Read-only file system. Choose another with --work-dir" in refuse(work_dir=inside)
 
 
 def test_a_work_dir_that_is_a_file(refuse, data: Path) -> None:

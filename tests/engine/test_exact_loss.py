@@ -72,6 +72,16 @@ def test_two_ranks_under_zero2_on_nf4_are_one(exact_nf4: Path, zero2_nf4_run: Pa
     same_training(tmp_path, zero2_nf4_run)
 
 
+@pytest.mark.parametrize(("ranks", "batch_size", "accumulation"), [(1, 4, 2), (2, 2, 2)])
+def test_zero2_is_plain_however_the_batch_is_cut(
+    exact: Path, reference: Path, train_process, tmp_path: Path, ranks: int, batch_size: int, accumulation: int
+) -> None:
+    options = {"batch_size": batch_size, "accumulative_counts": accumulation}
+    run = train_process(exact, tmp_path, "--deepspeed", "zero2", "--nproc-per-node", str(ranks), **options)
+    assert run.returncode == 0, run.stderr
+    same_training(reference, tmp_path)
+
+
 def test_a_zero2_checkpoint_of_two_ranks_converts(exact_nf4: Path, zero2_nf4_run: Path, tmp_path: Path) -> None:
     checkpoint = zero2_nf4_run / "iter_20.pth"
     assert cli.main(["convert", "pth_to_hf", str(exact_nf4), str(checkpoint), str(tmp_path / "adapter")]) == 0

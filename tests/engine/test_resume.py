@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_models import CHAT, NF4, VALIDATION, held_out_in, losses_in
+
+from xagent import cli
+from xagent.model.checkpoint import read_trained_state
 
 SCHEDULER = """[
     dict(type=LinearLR, start_factor=0.1, by_epoch=False, begin=0, end=6),
@@ -138,25 +142,36 @@ def quantised(configs: Callable[..., Path]) -> Path:
     return configs("quantised", quantization=NF4, scheduler=SCHEDULER)
 
 
-@pytest.fixture(scope="session")
-def whole_zero2(quantised: Path, train_process, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two ranks under ZeRO-2 on an NF4 base, uninterrupted."""
-    folder = tmp_path_factory.mktemp("zero2") / "whole"
-    run = train_process(quantised, folder, "--deepspeed", "zero2", "--nproc-per-node", "2", **ZERO_OPTIONS)
+@pytest.fixture(scope="session", params=["zero2", "zero3"])
+def whole_zero(
+    request: pytest.FixtureRequest, quantised: Path, train_process, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    """A ZeRO stage, and two ranks under it on an NF4 base, uninterrupted."""
+    folder = tmp_path_factory.mktemp(request.param) / "whole"
+    run = train_process(quantised, folder, "--deepspeed", request.param, "--nproc-per-node", "2", **ZERO_OPTIONS)
     assert run.returncode == 0, run.stderr
-    return folder
+    return request.param, folder
 
 
 ZERO_OPTIONS: dict[str, Any] = dict(accumulative_counts=3, save_steps=6, dropout=0.2)  # epochs of 10: windows 3, 3, 3, 1
 
 
-def test_two_ranks_zero2_nf4_resumed_is_uninterrupted(quantised: Path, whole_zero2: Path, train_process, tmp_path: Path) -> None:
-    assert len(losses_in(whole_zero2)) == 8
-    part = part_of(whole_zero2, tmp_path / "part", 6)
-    arguments = ["--deepspeed", "zero2", "--nproc-per-node", "2", "--resume", "auto"]
+def test_two_ranks_zero_nf4_resumed_is_uninterrupted(
+    quantised: Path, whole_zero: tuple[str, Path], train_process, tmp_path: Path
+) -> None:
+    stage, whole = whole_zero
+    assert len(losses_in(whole)) == 8
+    part = part_of(whole, tmp_path / "part", 6)
+    arguments = ["--deepspeed", stage, "--nproc-per-node", "2", "--resume", "auto"]
     run = train_process(quantised, part, *arguments, **ZERO_OPTIONS)
     assert run.returncode == 0, run.stderr
-    assert_same_end(whole_zero2, part)
+    assert_same_end(whole, part)
+    assert cli.main(["convert", "pth_to_hf", str(part / "config.py"), str(part / "iter_20.pth"), str(tmp_path / "adapter")]) == 0
+    trained = read_trained_state(whole / "iter_20.pth")[0]
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    assert len(adapter) == len(trained) == 2 * 2 * 7
+    for name, value in trained.items():
+        assert torch.equal(adapter[name.removeprefix("llm.").replace(".default.", ".")].float(), value), name
 
 
 @pytest.mark.slow

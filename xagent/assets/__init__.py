@@ -20,6 +20,8 @@ def resolve(name: str) -> Path:
         raise ConfigError(f"{name!r} is no asset's name; they start with {PREFIX!r}")
     path = (_ROOT / name.removeprefix(PREFIX)).resolve()
     if not path.is_relative_to(_ROOT) or not path.exists() or path == _ROOT:
-        there = sorted(entry.name for entry in _ROOT.iterdir() if entry.name[0] not in "_.")
-        raise ConfigError(f"no embedded asset {name!r}; there are: {', '.join(PREFIX + entry for entry in there) or 'none'}")
+        models = sorted(found.parent.relative_to(_ROOT).as_posix() for found in _ROOT.rglob("config.json"))
+        raise ConfigError(
+            f"no embedded asset {name!r}; the models are: {', '.join(PREFIX + model for model in models) or 'none'}"
+        )
     return path

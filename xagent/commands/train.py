@@ -66,6 +66,7 @@ def run(args: argparse.Namespace) -> int | None:
     Raises:
         XAgentError: the config, the data, a checkpoint or the machine can't be used as asked.
     """
+    _check_names(args)
     if "LOCAL_RANK" in os.environ or args.launcher == "slurm":
         return _train(args, args.launcher or "pytorch")
     processes = wanted_processes(args, os.environ)
@@ -73,13 +74,12 @@ def run(args: argparse.Namespace) -> int | None:
         return _train(args, "none")
     if args.launcher == "none":
         raise XAgentError(f"--launcher none starts one process, but {processes.total} are asked for; leave --launcher out")
-    _check_names(args)
     check_devices(processes.per_node)
     return start(processes, args.argv)
 
 
 def _check_names(args: argparse.Namespace) -> None:
-    """Find the config and the DeepSpeed JSON once, before any process is started."""
+    """Find the config and the DeepSpeed JSON before any process is started and any large library imported."""
     from xagent.config import find_config, find_deepspeed
     from xagent.config.deepspeed import require_deepspeed
 

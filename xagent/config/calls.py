@@ -34,7 +34,7 @@ _BUILDERS_OWN = {
     "param_scheduler": {"convert_to_iter_based"},
     "default_hooks": {"priority"},
     "custom_hooks": {"priority"},
-    "optim_wrapper": {"optimizer", "constructor", "paramwise_cfg"},
+    "optim_wrapper": {"optimizer", "constructor"},
 }
 # mmengine's type says int, but with convert_to_iter_based these count epochs and may be fractions.
 _MAY_BE_FLOAT = {("param_scheduler", "begin"), ("param_scheduler", "end"), ("param_scheduler", "T_max")}
@@ -68,7 +68,7 @@ def call_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         if key in node and (place, key) not in _MAY_BE_FLOAT and not _is_description(node[key]):
             expected = mismatch(node[key], hint)
             if expected:
-                yield f"{where}.{key}: expected {expected}, got {_shown(node[key])}"
+                yield f"{where}.{key}: expected {expected}, got {shown(node[key])}"
             yield from _entry_faults(f"{where}.{key}", node[key], hint)
 
 
@@ -77,7 +77,7 @@ def dataloader_faults(where: str, node: Any) -> Iterator[str]:
     if node is None:
         return
     if not isinstance(node, Mapping):
-        yield f"{where}: expected a dict, got {_shown(node)}"
+        yield f"{where}: expected a dict, got {shown(node)}"
         return
     signature = signature_of(DataLoader)
     assert signature is not None
@@ -173,6 +173,7 @@ def _is_description(value: Any) -> bool:
     return isinstance(value, Mapping) and "type" in value
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Show a value's type and, shortened, the value."""
     text = repr(value)
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

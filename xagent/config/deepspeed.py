@@ -78,10 +78,10 @@ def deepspeed_faults(path: str | Path, config: Mapping[str, Any], world_size: in
 
 
 def _pairs(settings: Mapping[str, Any], config: Mapping[str, Any], world_size: int | None) -> list[tuple[str, Any, str, Any]]:
-    wrapper = config.get("optim_wrapper") or {}
-    micro = (config.get("train_dataloader") or {}).get("batch_size")
+    wrapper = _dict(config.get("optim_wrapper"))
+    micro = _dict(config.get("train_dataloader")).get("batch_size")
     accumulation = wrapper.get("accumulative_counts", 1)
-    clip = (wrapper.get("clip_grad") or {}).get("max_norm", 0)
+    clip = _dict(wrapper.get("clip_grad")).get("max_norm", 0)
     total = micro * accumulation * world_size if world_size and isinstance(micro, int) and isinstance(accumulation, int) else None
     said = "train_dataloader.batch_size * optim_wrapper.accumulative_counts * processes"
     return [
@@ -95,6 +95,11 @@ def _pairs(settings: Mapping[str, Any], config: Mapping[str, Any], world_size: i
         ("gradient_clipping", settings.get("gradient_clipping"), "optim_wrapper.clip_grad.max_norm", clip),
         ("train_batch_size", settings.get("train_batch_size"), said, total),
     ]
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    """Take what is no dict for an empty one: that it is none is a fault of its own."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _own_faults(path: str | Path, settings: Mapping[str, Any]) -> list[str]:

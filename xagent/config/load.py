@@ -36,16 +36,18 @@ def load_config(name: str | Path, options: Mapping[str, Any] | None = None) -> C
         An mmengine Config. `filename` is the user's file, `text` the flat source, which loads to the same config.
 
     Raises:
-        ConfigError: the config is not found, does not run (with the original file and line), or has no such key.
+        ConfigError: the config is not found, does not run (with the original file and line), or lacks keys of the options, all
+            of which are named.
     """
     path = find_config(name)
     options = dict(options or {})
-    lines = _set_top_level(flatten(path), {key: value for key, value in options.items() if "." not in key})
+    lines, faults = _set_top_level(flatten(path), {key: value for key, value in options.items() if "." not in key})
     dotted = {key: value for key, value in options.items() if "." in key}
     if dotted:
-        _check_dotted(run(lines, path), dotted)
-        lines = [*lines, *(Line(assignment(key, value), f"--cfg-options {key}", 1) for key, value in dotted.items())]
-    return run(lines, path)
+        faults += _dotted_faults(run(lines, path), dotted)
+    if faults:
+        raise ConfigError(faults, str(path))
+    return run([*lines, *(Line(assignment(key, value), f"--cfg-options {key}", 1) for key, value in dotted.items())], path)
 
 
 def run(lines: Sequence[Line], path: Path) -> Config:
@@ -79,29 +81,34 @@ def own_items(config: Config) -> Iterator[tuple[str, Any]]:
             yield key, value
 
 
-def _set_top_level(lines: list[Line], options: Mapping[str, Any]) -> list[Line]:
+def _set_top_level(lines: list[Line], options: Mapping[str, Any]) -> tuple[list[Line], list[str]]:
+    """Return the source with the options set, and what is wrong with the others."""
+    faults = []
     for key, value in options.items():
         replaced = set_setting(lines, key, value)
         if replaced is None:
-            names = top_level_names(lines)
-            if key not in KNOWN:
-                raise ConfigError(f"--cfg-options {key}: the config has no {key!r}{did_you_mean(key, [*names, *KNOWN])}")
-            if key in names_read(lines):
-                raise ConfigError(f"--cfg-options {key}: the config uses {key!r} but does not set it by `{key} = ...`")
+            fault = _top_level_fault(lines, key)
+            if fault:
+                faults.append(fault)
+                continue
             replaced = [*lines, Line(f"{key} = {value!r}", f"--cfg-options {key}", 1)]
         lines = replaced
-    return lines
+    return lines, faults
 
 
-def _check_dotted(config: Config, options: Mapping[str, Any]) -> None:
+def _top_level_fault(lines: Sequence[Line], key: str) -> str | None:
+    """Return why an option can't be added to source that does not set it, or None."""
+    if key not in KNOWN:
+        return f"--cfg-options {key}: the config has no {key!r}{did_you_mean(key, [*top_level_names(lines), *KNOWN])}"
+    if key in names_read(lines):
+        return f"--cfg-options {key}: the config uses {key!r} but does not set it by `{key} = ...`"
+    return None
+
+
+def _dotted_faults(config: Config, options: Mapping[str, Any]) -> list[str]:
     values = dict(own_items(config))
-    faults = []
-    for key in options:
-        fault = check_path(values, key, _arguments_beside(values, key))
-        if fault:
-            faults.append(fault)
-    if faults:
-        raise ConfigError(faults, config.filename)
+    faults = (check_path(values, key, _arguments_beside(values, key)) for key in options)
+    return [fault for fault in faults if fault]
 
 
 def _arguments_beside(values: Mapping[str, Any], dotted: str) -> list[str]:

@@ -16,6 +16,7 @@ from xagent.config.keys import KNOWN, REQUIRED
 from xagent.config.load import own_items
 from xagent.config.names import nearest
 from xagent.config.paths import path_faults
+from xagent.config.plain import load_from_faults, plain_faults, top_level_faults
 from xagent.errors import ConfigError
 
 _NEAR = 0.85
@@ -32,7 +33,8 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
 
     Raises:
         ConfigError: listing every fault: missing and misspelled keys, arguments that a `type` does not take or lacks,
-            wrong types, impossible combinations, missing paths, a DeepSpeed JSON that contradicts the config.
+            wrong types, impossible combinations, missing paths (models, data, `load_from`), a DeepSpeed JSON that contradicts
+            the config.
     """
     faults = [*_top_level_faults(config)]
     values: dict[str, Any] = {}
@@ -40,7 +42,7 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
         values[key] = resolve_imports(value, key, faults.append)
     named = {key: value for key, value in values.items() if key in KNOWN}
     for where, node in _distinct(walk(named)):
-        of_calls = list(call_faults(where, node))
+        of_calls = [*call_faults(where, node), *plain_faults(where, node)]
         named_there = {fault.partition(": ")[0] for fault in of_calls}
         faults += of_calls
         faults += [fault for fault in combination_faults(where, node) if fault.partition(": ")[0] not in named_there]
@@ -48,7 +50,7 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
         faults += path_faults(where, node)
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         faults += dataloader_faults(key, named.get(key))
-    faults += _validation_faults(named)
+    faults += [*load_from_faults(_chosen(named, check_paths)), *top_level_faults(named), *_validation_faults(named)]
     faults += sharing_faults(named.get("sequence_parallel_size"), world_size)
     if isinstance(named.get("deepspeed"), str):
         faults += deepspeed_faults(named["deepspeed"], named, world_size)
