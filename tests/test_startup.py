@@ -21,7 +21,7 @@ from xagent.startup import ready, starting_up
 HEAVY = {"torch", "transformers", "peft", "bitsandbytes", "mmengine", "datasets", "lagent", "jsonschema", "streamlit", "fastapi"}
 
 
-def imported(words: list[str], typed: str = "") -> set[str]:
+def imported(words: list[str], typed: str = "", expected_code: int = 0) -> set[str]:
     """Run a command in a process of its own and give which of the heavy libraries it imported."""
     code = (
         "import sys; from xagent.cli import main; code = main(sys.argv[1:]);"
@@ -29,13 +29,21 @@ def imported(words: list[str], typed: str = "") -> set[str]:
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).resolve().parents[1])}
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, input=typed, env=environment)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == expected_code, done.stderr
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list-cfg"], *([name, "--help"] for name in cli.COMMANDS)])
 def test_a_command_that_only_says_something_imports_no_library(words: list[str]) -> None:
     assert imported(words) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["train", "no_such_config"], ["train", "nano_qlora_agent", "--deepspeed", "zero9"], ["copy-cfg", "no_such_config", "."]],
+)
+def test_a_name_that_is_not_there_is_refused_before_any_library_is_imported(words: list[str]) -> None:
+    assert imported(words, expected_code=2) == set()
 
 
 def test_checking_a_file_without_a_tokenizer_needs_no_torch(tmp_path: Path) -> None:

@@ -120,8 +120,9 @@ def prepare_config(args: argparse.Namespace, launcher: str = "none") -> Config:
     stem = os.path.splitext(os.path.basename(config.filename))[0]
     config.work_dir = args.work_dir or config.get("work_dir") or os.path.join("work_dirs", stem)
     config.launcher = launcher
-    if args.seed is not None:
-        config.randomness = {**(config.get("randomness") or {}), "seed": args.seed}
+    randomness = config.get("randomness") or {}
+    if args.seed is not None and isinstance(randomness, dict):
+        config.randomness = {**randomness, "seed": args.seed}
     deepspeed = args.deepspeed or config.get("deepspeed")
     if deepspeed:
         require_deepspeed()
