@@ -25,6 +25,7 @@ from xagent.errors import ConfigError, OutputError
 
 STANDINS = """
 from __future__ import annotations
+from collections.abc import Sequence
 from typing import Literal
 
 class Model:
@@ -54,7 +55,7 @@ class Sampler:
     def __init__(self, dataset, shuffle: bool = True): ...
 
 class Hook:
-    def __init__(self, tokenizer, every_n_iters: int = 1): ...
+    def __init__(self, tokenizer, every_n_iters: int = 1, inputs: Sequence[str] = ()): ...
 
 def read(path: str): ...
 
@@ -387,6 +388,13 @@ def test_an_import_that_fails_names_its_line(write):
         ("lora = None\nmodel['llm']['load_in_4bit'] = True\n", "a quantised base can't be trained in full"),
         ("model['llm'].update(load_in_4bit=True, load_in_8bit=True)\n", "both on; choose one"),
         ("param_scheduler = [dict(type='LinearLR', begin=3, end=1)]\n", "begin = 3 is after end = 1"),
+        ("param_scheduler = [dict(type='LinearLR', end='soon')]\n", "param_scheduler.0.end: expected a number, got 'soon'"),
+        ("custom_hooks[0]['inputs'] = 5\n", "custom_hooks.0.inputs: expected Sequence, got int 5"),
+        (
+            "model['llm']['quantization_config'] = dict(load_in_4bit=True, bnb_4bit_quant_type='nf5')\n",
+            "model.llm.quantization_config.bnb_4bit_quant_type: expected one of nf4, fp4, got 'nf5'",
+        ),
+        ("model['llm']['dtype'] = 'bfloat61'\n", "got 'bfloat61' (did you mean 'bfloat16'?)"),
         ("val_dataloader = dict(train_dataloader)\n", "val_dataloader: nothing validates with it; add val_cfg"),
         ("val_cfg = dict(type=Loop)\n", "val_cfg: there is no val_dataloader"),
         ("model['type'] = 'no.such.Thing'\n", "model.type: 'no.such.Thing' names no class"),

@@ -28,12 +28,13 @@ def run(args: argparse.Namespace) -> None:
         OutputError: the copy is there already, or can't be written.
     """
     from xagent.config.find import find_config
-    from xagent.config.flatten import flatten, join
-    from xagent.config.write import write_atomically
 
     source = find_config(args.config)
     target = args.folder / f"{source.stem}_copy.py"
     if target.exists():
         raise OutputError(f"{target} is there already; remove it, or copy to another folder")
+    from xagent.config.flatten import flatten, join
+    from xagent.config.write import write_atomically
+
     write_atomically(target, join(flatten(source)))
     print(target)

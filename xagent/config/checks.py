@@ -40,6 +40,7 @@ def combination_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{where}.{fault}" for fault in check(node))
     if node.get("load_in_4bit") and node.get("load_in_8bit"):
         yield f"{where}: load_in_4bit and load_in_8bit are both on; choose one"
+    yield from _choice_faults(where, node)
     if where == "model":
         yield from _model_faults(node)
     if where == "train_cfg":
@@ -85,6 +86,8 @@ _LEAST = {
     "weight_decay": (0, True),
 }
 _WHOLE = {"accumulative_counts", "batch_size", "loss_chunk_size", "num_workers", "r"}
+_QUANT_TYPES = ("nf4", "fp4")
+_DTYPES = ("auto", "bfloat16", "float16", "float32", "float64")
 _MODEL_CHOICES: dict[str, tuple[Any, ...]] = {
     "autocast_dtype": ("auto", "bf16", "fp16", "fp32"),
     "use_activation_checkpointing": ("auto", "none", "selective", "full"),
@@ -125,6 +128,16 @@ def _dataset_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where}: give dataset, or datasets=[dict(dataset=...), ...] to mix several; got {got}"
 
 
+def _choice_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield words that transformers would refuse after minutes, or take for something else."""
+    kind = node.get("bnb_4bit_quant_type")
+    if kind is not None and kind not in _QUANT_TYPES:
+        yield f"{where}.bnb_4bit_quant_type: expected one of {', '.join(_QUANT_TYPES)}, got {kind!r}"
+    dtype = node.get("dtype")
+    if "pretrained_model_name_or_path" in node and isinstance(dtype, str) and dtype not in _DTYPES:
+        yield f"{where}.dtype: expected one of {', '.join(_DTYPES)}, got {dtype!r}{did_you_mean(dtype, _DTYPES)}"
+
+
 def _model_faults(node: Mapping[str, Any]) -> Iterator[str]:
     for key, known in _MODEL_CHOICES.items():
         value = node.get(key)
@@ -153,5 +166,8 @@ def _length_faults(node: Mapping[str, Any]) -> Iterator[str]:
 
 def _scheduler_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
     begin, end = node.get("begin", 0), node.get("end")
+    for key, value in (("begin", begin), ("end", end)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            yield f"{where}.{key}: expected a number, got {value!r}"
     if isinstance(begin, (int, float)) and isinstance(end, (int, float)) and end < begin:
         yield f"{where}: begin = {begin!r} is after end = {end!r}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -137,8 +137,8 @@ def _resolved(hint: Any, scope: dict[str, Any]) -> Any:
 def mismatch(value: Any, hint: Any) -> str | None:
     """Return what was expected when `value` clearly does not fit a simple annotation, else None.
 
-    Simple are int, float, str, bool, None, list, tuple, dict, Literal and unions of these; an int fits float, a bool
-    fits neither, list and tuple stand for each other. Anything else fits.
+    Simple are int, float, str, bool, None, list, tuple, Sequence, dict, Literal and unions of these; an int fits float, a bool
+    fits neither, list and tuple stand for each other and, as text does, for Sequence. Anything else fits.
     """
     choices = typing.get_args(hint) if _is_union(hint) else (hint,)
     verdicts = [_fits(value, choice) for choice in choices]
@@ -167,6 +167,8 @@ def _fits(value: Any, hint: Any) -> bool | None:
         return isinstance(value, origin)
     if origin in (list, tuple):
         return isinstance(value, (list, tuple))
+    if origin is Sequence:
+        return None if hasattr(value, "__getitem__") else False
     if origin is dict:
         return isinstance(value, dict)
     return None
