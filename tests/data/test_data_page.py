@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shlex
@@ -55,12 +56,18 @@ def test_the_four_steps(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     Path("my_data.jsonl").write_text(f"{json.dumps(examples(page)['sharegpt'])}\n" * 4)
     (config,) = blocks(page, "python")[:1]
     Path("my_config.py").write_text(config.replace("data_path", 'pretrained_model_name_or_path = "tiny"\ndata_path', 1))
-    commands = [shlex.split(line) for text in blocks(page, "bash") for line in text.splitlines()]
+    commands = [shlex.split(line) for text in blocks(page.partition("## The whole way")[0], "bash") for line in text.splitlines()]
     assert [words[1] for words in commands] == ["check-dataset", "log-dataset", "check-dataset", "train", "train"]
     for words in commands[:-1]:
         assert main(words[1:]) == 0, words
     assert "4 in = 4 kept" in capsys.readouterr().out
     assert Path("page.html").is_file()
+
+
+def test_the_whole_way_is_what_the_config_says(page: str, repo_root: Path) -> None:
+    said = ast.get_docstring(ast.parse((repo_root / "configs" / "nano" / "nano_qlora_glaive.py").read_text(encoding="utf-8")))
+    (block,) = blocks(page.partition("## The whole way")[2], "bash")[:1]
+    assert [line for line in block.splitlines() if "check-dataset" not in line] == str(said).split("\n\n")[1].splitlines()
 
 
 def test_links(page: str, repo_root: Path) -> None:
