@@ -394,7 +394,10 @@ def test_an_import_that_fails_names_its_line(write):
             "model['llm']['quantization_config'] = dict(load_in_4bit=True, bnb_4bit_quant_type='nf5')\n",
             "model.llm.quantization_config.bnb_4bit_quant_type: expected one of nf4, fp4, got 'nf5'",
         ),
-        ("model['llm']['dtype'] = 'bfloat61'\n", "got 'bfloat61' (did you mean 'bfloat16'?)"),
+        (
+            "model['llm']['dtype'] = 'bfloat61'\n",
+            "model.llm.dtype: expected one of auto, bfloat16, float16, float32, float64, got 'bfloat61' (did you mean 'bf",
+        ),
         ("val_dataloader = dict(train_dataloader)\n", "val_dataloader: nothing validates with it; add val_cfg"),
         ("val_cfg = dict(type=Loop)\n", "val_cfg: there is no val_dataloader"),
         ("model['type'] = 'no.such.Thing'\n", "model.type: 'no.such.Thing' names no class"),
