@@ -80,3 +80,8 @@ def test_make_says_what_is_missing(tmp_path: Path, target: str, message: str) ->
     )
     assert done.returncode == 2 and message in done.stdout and "Install one, for example: apt-get install" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+def test_pyproject_holds_tools_only() -> None:
+    tables = re.findall(r"^\[+([\w-]+)", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tables and set(tables) == {"tool"}
