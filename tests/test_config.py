@@ -26,6 +26,7 @@ from xagent.errors import ConfigError, OutputError
 STANDINS = """
 from __future__ import annotations
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 class Model:
@@ -57,7 +58,7 @@ class Sampler:
 class Hook:
     def __init__(self, tokenizer, every_n_iters: int = 1, inputs: Sequence[str] = ()): ...
 
-def read(path: str): ...
+def read(path: str | Path): ...
 
 def process(dataset, tokenizer, max_length: int | None, pack_to_max_length: bool = True): ...
 
@@ -378,6 +379,7 @@ def test_an_import_that_fails_names_its_line(write):
         ),
         ("train_cfg = dict(type=Loop, max_epochs=1, max_iters=1)\n", "give max_epochs or max_iters, got both"),
         ("train_cfg = dict(type=Loop)\n", "give max_epochs or max_iters, got neither"),
+        ("data_path = 5\n", "train_dataloader.dataset.dataset.path: expected str or Path, got int 5"),
         ("lr = -1.0\n", "optim_wrapper.optimizer.lr = -1.0: expected more than 0"),
         ("accumulative_counts = 1.5\n", "optim_wrapper.accumulative_counts: expected a whole number, got 1.5"),
         ("lr = 'high'\n", "optim_wrapper.optimizer.lr: expected a number, got 'high'"),

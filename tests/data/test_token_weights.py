@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 from xagent.chat.message import Conversation, Message
 from xagent.chat.reply import Reply
 from xagent.chat.supervision import read_supervision
-from xagent.chat.template import render
+from xagent.chat.template import PROMPT_TEMPLATE, render
 from xagent.chat.weights import WEIGHT_RULES
 from xagent.config.checks import combination_faults
-from xagent.data import process_hf_dataset
+from xagent.data import process_hf_dataset, template_map_fn_factory
 from xagent.data.dataset import learning_faults, open_records
 from xagent.data.encode import encode
 from xagent.data.formats import openai_map_fn
@@ -121,6 +121,17 @@ def test_faults_are_found_when_the_config_loads() -> None:
     assert faults[0].startswith("train_dataloader.dataset.loss_weights.0: no rule is called 'raect'; did you mean 'react'?")
     assert faults[1].startswith("train_dataloader.dataset.train_on_roles: tool results are the world's words")
     assert list(learning_faults({"loss_weights": dict(type=Halve)})) == []
+
+
+def test_unknown_templates_and_protocols_are_found_when_the_config_loads() -> None:
+    described = dict(type=template_map_fn_factory, template="llama9_chat")
+    node = dict(type=process_hf_dataset, tokenizer=None, max_length=8, dataset="x", template="qwen_chta", protocol="raect")
+    faults = [*combination_faults("a.template_map_fn", described), *combination_faults("a", node)]
+    assert [fault.partition(": ")[0] for fault in faults] == ["a.template_map_fn.template", "a.template", "a.protocol"]
+    assert "llama3_chat" in faults[0] and "qwen_chat" in faults[1] and "react" in faults[2]
+    known = {**node, "template": "tokenizer", "protocol": "qwen"}
+    assert list(combination_faults("a", known)) == []
+    assert list(combination_faults("a", {**described, "template": PROMPT_TEMPLATE.llama3_chat})) == []
 
 
 def test_what_a_described_rule_gives_is_checked(cache: Path, write_jsonl: Callable[..., Path]) -> None:

@@ -7,6 +7,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any
 
 # transformers' Auto*.from_pretrained take **kwargs; these are the words they understand (transformers 5.23:
@@ -137,8 +138,8 @@ def _resolved(hint: Any, scope: dict[str, Any]) -> Any:
 def mismatch(value: Any, hint: Any) -> str | None:
     """Return what was expected when `value` clearly does not fit a simple annotation, else None.
 
-    Simple are int, float, str, bool, None, list, tuple, Sequence, dict, Literal and unions of these; an int fits float, a bool
-    fits neither, list and tuple stand for each other and, as text does, for Sequence. Anything else fits.
+    Simple are int, float, str, bool, None, Path, list, tuple, Sequence, dict, Literal and unions of these; an int fits float, a
+    bool fits neither, text fits Path, list and tuple stand for each other and, as text does, for Sequence. Anything else fits.
     """
     choices = typing.get_args(hint) if _is_union(hint) else (hint,)
     verdicts = [_fits(value, choice) for choice in choices]
@@ -163,6 +164,8 @@ def _fits(value: Any, hint: Any) -> bool | None:
         return isinstance(value, (int, float)) and not isinstance(value, bool)
     if origin is int:
         return isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(origin, type) and issubclass(origin, PurePath):
+        return isinstance(value, (str, PurePath))
     if origin in (str, bool):
         return isinstance(value, origin)
     if origin in (list, tuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -49,6 +49,14 @@ class TemplateMap:
     template: str | ChatTemplate
 
 
+def template_faults(arguments: Mapping[str, Any]) -> Iterator[str]:
+    """Yield that there is no template of that name, when a config is loaded."""
+    name = arguments.get("template")
+    if isinstance(name, str) and name != "tokenizer":
+        yield from _unknown("template", name, get_template)
+
+
+@checked_by(template_faults)
 def template_map_fn_factory(template: str | ChatTemplate) -> TemplateMap:
     """Choose the chat template, by name or as ``PROMPT_TEMPLATE.name``."""
     return TemplateMap(template)
@@ -56,6 +64,9 @@ def template_map_fn_factory(template: str | ChatTemplate) -> TemplateMap:
 
 def learning_faults(arguments: Mapping[str, Any]) -> Iterator[str]:
     """Yield what is wrong with the options that say what is learned, when a config is loaded; rules are not built yet."""
+    yield from template_faults(arguments)
+    if isinstance(arguments.get("protocol"), str):
+        yield from _unknown("protocol", arguments["protocol"], get_protocol)
     given = arguments.get("loss_weights")
     rules = [WeightRule() if _is_described(rule) else rule for rule in given] if isinstance(given, (list, tuple)) else given
     yield from supervision_faults({**arguments, "loss_weights": None if _is_described(rules) else rules})
@@ -63,6 +74,13 @@ def learning_faults(arguments: Mapping[str, Any]) -> Iterator[str]:
     for index, entry in enumerate(entries if isinstance(entries, (list, tuple)) else ()):
         if isinstance(entry, Mapping) and entry.get("loss_weights") is not None:
             yield from (f"datasets.{index}.{fault}" for fault in learning_faults({"loss_weights": entry["loss_weights"]}))
+
+
+def _unknown(key: str, name: str, find: Callable[[str], object]) -> Iterator[str]:
+    try:
+        find(name)
+    except ConfigError as error:
+        yield f"{key}: {error}"
 
 
 def _is_described(rule: Any) -> bool:
