@@ -16,6 +16,7 @@ from xagent.agent.tools.selection import load_tools
 from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.protocol import PROTOCOLS, get_protocol
 from xagent.chat.template import render, to_text
+from xagent.chatting.records import load_record, save_record
 from xagent.cli import main
 from xagent.data.encode import encode
 from xagent.data.formats import openai_map_fn
@@ -317,3 +318,23 @@ def test_a_fault_after_an_observation_leaves_the_model_waiting() -> None:
     assert session.awaits_observation
     list(session.observe("5"))
     assert session.history[1].content == "A\nResponse:5\nFinal Answer: 5"
+
+
+def test_half_a_character_in_a_call_ends_nothing(tmp_path: Path) -> None:
+    """A model can write it as JSON's escape; its tool gets it, the model reads U+FFFD, and the record keeps the escape."""
+    heard = []
+
+    def echo(arguments: dict[str, str]) -> str:
+        heard.append(arguments["text"])
+        return arguments["text"]
+
+    spec = ToolSpec("echo", "Say it again.", {"type": "object", "properties": {"text": {"type": "string"}}})
+    engine = ScriptedEngine('Thought:x\nAction:echo\nAction Input:{"text": "a\\ud83d"}', answer_in("react"))
+    session = AgentSession(engine, ToolBox([Tool(spec, echo)]))
+    events = list(session.ask("Say it."))
+    assert heard == ["a\ud83d"] and steps(events)[0].observation == "a\ufffd" and isinstance(events[-1], Answered)
+    path = save_record(str(tmp_path / "said.jsonl"), session.to_record())
+    assert "a\\ud83d" in path.read_text(encoding="utf-8")
+    session.load(load_record(str(path)))
+    with pytest.raises(DataError, match="half a surrogate pair"):
+        list(session.ask("And \ud83d?"))

@@ -19,7 +19,7 @@ from xagent.agent.tools import Tool, ToolBox
 from xagent.agent.tools.selection import load_tools
 from xagent.chat.message import ToolSpec
 from xagent.chatting.chat import Chat
-from xagent.chatting.lines import CommandCompleter, PipedLines, history_file, open_history
+from xagent.chatting.lines import CommandCompleter, PipedLines, ScriptError, history_file, open_history
 from xagent.chatting.screen import Screen, harmless, shows_colours
 from xagent.chatting.words import COMMANDS, Command, read_command
 from xagent.errors import XAgentError
@@ -182,7 +182,16 @@ def test_tools_and_help_are_listed() -> None:
     assert Talk("tools\n").out == "no tools; `xagent chat MODEL --tools ...` gives some\n"
 
 
+def test_a_script_that_is_no_text_ends_with_its_line() -> None:
+    engine = ScriptedEngine("Hello!")
+    lines = PipedLines(io.TextIOWrapper(io.BytesIO("你好\nreset-system\ncaf\xe9\n".encode("latin-1", "replace")), "utf-8"))
+    with pytest.raises(ScriptError, match="line 3 of the script is no text in utf-8; convert the script"):
+        Chat(AgentSession(engine, ToolBox()), lines, Screen(io.StringIO(), io.StringIO())).run()
+    assert len(engine.requests) == 1
+
+
 def test_a_reply_cannot_command_the_terminal() -> None:
+    assert harmless("a\ud83d") == "a\\ud83d"
     assert harmless("a\tb\nc\x1b]0;title\x07 你好 🙂‍↔️ \x9b1m") == "a\tb\nc\\x1b]0;title\\x07 你好 🙂‍↔️ \\x9b1m"
     assert "\x1b" not in Talk("Hi\n", "\x1b[2J").out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from xagent.chatting.chat import Chat
 from xagent.chatting.lines import TypedLines
 from xagent.chatting.screen import Screen
 from xagent.cli import main
+from xagent.commands.chat import add_arguments, chat_with
 from xagent.inference.engine import GenerationRequest
 from xagent.inference.loading import load_engine
 from xagent.model.provenance import Provenance
@@ -47,6 +49,23 @@ def test_a_script_on_standard_input_is_answered_as_the_engine_answers(
     assert main(["check-dataset", str(saved)]) == 0
     assert chat(monkeypatch, "", NANO, "--load", str(saved)) == 0
     assert "records   1 in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("words", "streams"), [((), True), (("--stream",), True), (("--no-stream",), False)])
+def test_replies_are_streamed_unless_said_otherwise(words: tuple[str, ...], streams: bool) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    assert parser.parse_args(["model", *words]).stream is streams
+
+
+def test_a_terminal_without_the_characters_is_shown_their_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hi\n"))
+    monkeypatch.setattr("sys.stdout", out)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    chat_with(ScriptedEngine("你好"), ToolBox(), parser.parse_args(["model"]))
+    assert out.buffer.getvalue() == b"\\u4f60\\u597d\n"  # type: ignore[attr-defined]
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:

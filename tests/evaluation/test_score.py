@@ -395,6 +395,7 @@ def test_the_command_scores_compares_and_resumes(tmp_path: Path, monkeypatch: py
         (["--suite", "bfcl", "--bfcl-dir", "nowhere"], "none of BFCL's files are there"),
         (["--repeats", "3"], "give --temperature"),
         (["--limit", "0"], "--limit must be >= 1"),
+        (["--max-new-tokens", "0"], "max_new_tokens must be >= 1"),
         (["--protocol", "nonsense"], "unknown protocol"),
     ],
 )

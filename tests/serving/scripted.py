@@ -93,7 +93,7 @@ class ScriptedStream:
             if self.cancelled.is_set():
                 break
             if sign == "\0":
-                raise XAgentError("the model fell over")
+                raise XAgentError("the model fell over") from FloatingPointError("its foot was no number")
             self.told += sign
             yield Delta(sign, self._logprobs(sign))
         self.ended = True

@@ -142,11 +142,31 @@ def test_what_the_protocol_cannot_say_is_422(address: str) -> None:
     assert "this model can't be asked so" in error_of(response)["message"]
 
 
+def test_half_a_character_is_refused_and_not_our_fault(address: str) -> None:
+    half = "so \ud83d"
+    for stream in (False, True):
+        response = post(address, {"model": "scripted", "messages": [{"role": "user", "content": half}], "stream": stream})
+        assert response.status_code == 422 and "half a surrogate pair ('\\ud83d')" in error_of(response)["message"]
+    call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": json.dumps({"x": half})}}
+    messages = [*ASK, {"role": "assistant", "tool_calls": [call]}, result("a")]
+    assert post(address, {"model": "scripted", "messages": messages, "tools": [TOOL]}).status_code == 422
+    response = post(address, {"model": "scripted", "prompt": half}, "/v1/completions")
+    assert (response.status_code, error_of(response)["param"]) == (400, "prompt")
+
+
+def test_more_replies_than_are_ever_made_at_once_are_refused_for_good(address: str) -> None:
+    response = post(address, {"model": "scripted", "prompt": ["a"] * 9, "n": 15}, "/v1/completions")
+    assert (response.status_code, error_of(response)["param"]) == (400, "n") and "retry-after" not in response.headers
+    assert "asks for 135 replies; this server makes at most 128 at once" in error_of(response)["message"]
+
+
 def test_a_context_too_long_and_a_body_too_large(address: str) -> None:
     response = post(address, {"model": "scripted", "messages": [{"role": "user", "content": "x" * 3000}]})
     error = error_of(response)
     assert (response.status_code, error["code"]) == (400, "context_length_exceeded")
     assert "context holds 2000" in error["message"]
+    response = post(address, {"model": "scripted", "prompt": "x" * 3000}, "/v1/completions")
+    assert (response.status_code, error_of(response)["param"]) == (400, "prompt")
     with openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as api:
         with pytest.raises(openai.APIStatusError, match="larger than 20000 bytes") as caught:
             api.chat.completions.create(model="scripted", messages=[{"role": "user", "content": "x" * 10_000_000}])
@@ -280,11 +300,12 @@ def test_while_it_ends_nothing_new_is_begun(address: str) -> None:
         assert httpx.get(f"{address}/health").status_code == 503
 
 
-def test_an_engine_that_fails() -> None:
+def test_an_engine_that_fails(caplog: pytest.LogCaptureFixture) -> None:
     engine = ScriptedEngine(lambda _: "ab\0c")
     with serving(engine) as (service, address):
         response = post(address, {"model": "scripted", "messages": ASK})
         assert (response.status_code, error_of(response)["message"]) == (500, "the model fell over")
+        assert "its foot was no number" in caplog.text, "the log has the traceback"
         with openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as api:
             stream = api.chat.completions.create(model="scripted", messages=ASK, stream=True)  # type: ignore[arg-type]
             with pytest.raises(openai.APIError, match="the model fell over"):
@@ -304,11 +325,15 @@ def test_a_port_in_use() -> None:
 
 
 def test_metrics() -> None:
-    with serving(ScriptedEngine(lambda _: "Hello")) as (_, address):
+    engine = ScriptedEngine(lambda _: "Hello")
+    with serving(engine) as (_, address):
         post(address, {"model": "scripted", "messages": ASK})
         post(address, {})
+        post(address, {"model": "scripted", "prompt": [[1, 2], [1, 2], [3]], "n": 2}, "/v1/completions")
         text = httpx.get(f"{address}/metrics").text
     assert 'xagent_requests_total{path="/v1/chat/completions",status="200"} 1.0' in text
     assert 'xagent_requests_total{path="/v1/chat/completions",status="400"} 1.0' in text
-    assert "xagent_new_tokens_total 5.0" in text and "xagent_replies_running 0.0" in text
-    assert "xagent_first_piece_seconds_count 1.0" in text
+    assert "xagent_new_tokens_total 35.0" in text and "xagent_replies_running 0.0" in text
+    assert "xagent_first_piece_seconds_count 2.0" in text
+    read = len(engine.requests[0].prompt_ids)
+    assert f"xagent_prompt_tokens_total {read + 5}.0" in text, "each prompt once, however many replies it has"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,12 @@ def test_the_record_of_a_conversation_is_training_data() -> None:
     assert [message.role for message in read.messages] == ["user", "assistant", "tool", "assistant"]
     assert [(call.name, call.arguments) for call in read.messages[1].tool_calls] == [("add_numbers", {"first": 2, "second": 3})]
     assert [tool.name for tool in read.tools] == ["add_numbers", "celsius_to_fahrenheit", "weekday_of_date", "country_capital"]
+
+
+def test_half_a_character_in_a_call_does_not_break_the_page() -> None:
+    engine = ScriptedEngine('Thought:x\nAction:add_numbers\nAction Input:{"first": "\\ud83d", "second": 3}', ANSWER)
+    page = _ask(_open(_models(engine)), "What is 2 plus 3?")
+    assert "The sum is 5." in _html(page) and len(page.download_button) == 1
 
 
 def test_a_stopped_answer_can_be_had_again() -> None:
@@ -283,6 +290,19 @@ def test_the_token_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     page.query_params["token"] = "secret"
     page = _sound(page.run())
     assert not page.error and len(page.chat_input) == 1 and _parameter(page, "token") == "secret"
+
+
+def test_the_script_reads_the_words_behind_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    missing = tmp_path / "merged"
+    monkeypatch.setattr("sys.argv", ["agent_web_demo.py", str(missing), "--compare", "xagent:nano/base", "--tools", "playground"])
+    script = Path(__file__).parents[2] / "tools" / "agent_web_demo.py"
+    page = _sound(AppTest.from_file(str(script), default_timeout=120).run())
+    [error] = page.error
+    assert str(missing) in error.value and not page.chat_input
+    monkeypatch.setattr("sys.argv", ["agent_web_demo.py", "--comprae", "x"])
+    assert [error.value for error in page.run().error] == [
+        "The words after the script's name can't be read; the terminal says why."
+    ]
 
 
 def test_models_are_loaded_once() -> None:

@@ -53,6 +53,11 @@ def test_a_step_shows_thought_tool_arguments_observation_and_time() -> None:
     assert texts == ["Step 2", "12 ms", *labelled]
 
 
+def test_half_a_character_in_a_call_can_be_sent_to_the_browser() -> None:
+    card = step_card(Step("", "echo", {"text": "a\ud83d"}, "b\ud83d", None, 0.1), 1, ENGLISH)
+    assert card.encode().decode() == card and "a\ufffd" in card and "b\ufffd" in card
+
+
 def test_a_failed_step_names_its_fault() -> None:
     step = Step("", "serch", {}, "there is no tool", "unknown tool", 1.25)
     texts = [text for text in _read(step_card(step, 1, CHINESE)).texts if text.strip()]

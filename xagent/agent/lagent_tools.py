@@ -11,7 +11,7 @@ from lagent.actions.parser import BaseParser, ParseError
 from lagent.schema import ActionReturn, ActionStatusCode
 
 from xagent.agent.tools.box import ToolBox
-from xagent.chat.message import ToolSpec
+from xagent.chat.message import ToolSpec, whole_characters
 from xagent.chat.protocol.base import read_object
 from xagent.chat.protocol.react import describe_tool, read_description
 from xagent.errors import ConfigError
@@ -38,8 +38,8 @@ class ObjectParser(BaseParser):
         return {"arguments": found[0]}
 
     def parse_outputs(self, outputs: Any) -> list[dict[str, Any]]:
-        """Give the result as Lagent's list of one text."""
-        return [{"type": "text", "content": str(outputs)}]
+        """Give the result as Lagent's list of one text; half characters, which a model can write in JSON, become U+FFFD."""
+        return [{"type": "text", "content": whole_characters(str(outputs))}]
 
 
 class PlaygroundAction(BaseAction):
@@ -54,7 +54,7 @@ class PlaygroundAction(BaseAction):
         try:
             result = call_tool(self.name, arguments)
         except ToolFault as fault:
-            return ActionReturn(arguments, type=self.name, errmsg=str(fault), state=ActionStatusCode.ARGS_ERROR)
+            return ActionReturn(arguments, type=self.name, errmsg=whole_characters(str(fault)), state=ActionStatusCode.ARGS_ERROR)
         return ActionReturn(arguments, type=self.name, result=self._parser.parse_outputs(result))
 
 

@@ -270,6 +270,23 @@ def excerpt(value: object, length: int = 200) -> str:
     return shown if len(shown) <= length + 2 else f"{printable(shown[:length])}..."
 
 
+def check_characters(text: str) -> None:
+    """Check that a text is all characters: JSON's escapes can also write half a surrogate pair, which no tokenizer takes.
+
+    Raises:
+        DataError: it holds one.
+    """
+    try:
+        text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"its text holds half a surrogate pair ({text[error.start]!r}), which is no character") from None
+
+
+def whole_characters(text: str) -> str:
+    """Give a text with U+FFFD in place of half surrogate pairs; two halves that stand together become their character."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def printable(text: str) -> str:
     """Escape what must not reach a terminal or an Arrow table: control characters and half surrogate pairs."""
     return text if text.isprintable() else "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from xagent.agent.session import AgentSession, Event
-from xagent.chatting.lines import Lines, Messages
+from xagent.chatting.lines import Lines, Messages, ScriptError
 from xagent.chatting.records import load_record, save_record
 from xagent.chatting.screen import Screen
 from xagent.chatting.words import Command, help_text, read_command
@@ -46,6 +46,7 @@ class Chat:
 
         Raises:
             KeyboardInterrupt: Ctrl-C while nobody types and nothing is being worked on.
+            ScriptError: a script goes on with something that is no text.
         """
         while True:
             try:
@@ -68,6 +69,8 @@ class Chat:
             elif message.strip():
                 asking = self.session.observe if self.session.awaits_observation else self.session.ask
                 self._work(lambda: asking(message))
+        except ScriptError:  # of a system text
+            raise
         except XAgentError as error:
             self.screen.fault(str(error))
 

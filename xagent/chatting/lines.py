@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,7 +14,13 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 
+from xagent.chat.message import check_characters
 from xagent.chatting.words import COMMANDS, END
+from xagent.errors import DataError
+
+
+class ScriptError(DataError):
+    """A line of a script that is no text; what follows it can't be told apart from what was meant to stand with it."""
 
 
 class Lines(Protocol):
@@ -28,6 +35,7 @@ class Lines(Protocol):
         Raises:
             EOFError: there are no more.
             KeyboardInterrupt: Ctrl-C.
+            ScriptError: the line is no text.
         """
 
 
@@ -35,13 +43,26 @@ class PipedLines:
     """Lines of a file, such as a script on standard input."""
 
     def __init__(self, file: TextIO) -> None:
-        self._file = file
+        self._file, self._count = file, 0
+        if isinstance(file, io.TextIOWrapper):
+            file.reconfigure(errors="surrogateescape")
 
     def read(self, prompt: str) -> str:
-        """Give the next line; nobody sees the prompt."""
+        """Give the next line; nobody sees the prompt.
+
+        Raises:
+            EOFError: there are no more.
+            ScriptError: it is no text.
+        """
         line = self._file.readline()
         if not line:
             raise EOFError
+        self._count += 1
+        try:
+            check_characters(line)
+        except DataError as error:
+            coding = getattr(self._file, "encoding", None) or "utf-8"
+            raise ScriptError(f"line {self._count} of the script is no text in {coding}; convert the script") from error
         return line.removesuffix("\n").removesuffix("\r")
 
 

@@ -21,7 +21,8 @@ def save_record(name: str, record: Mapping[str, Any]) -> Path:
     if path.suffix != ".jsonl":
         raise ConfigError(f"save {name}: give a name that ends with .jsonl; the conversation is added as a line")
     try:
-        with path.open("a", encoding="utf-8") as file:
+        # Half a surrogate pair, which a call's arguments may hold, is written as the JSON escape that it was.
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     except OSError as error:
         raise OutputError(f"{path}: can't be written: {error.strerror}") from error

@@ -18,7 +18,9 @@ def shows_colours(out: TextIO) -> bool:
 
 def harmless(text: str) -> str:
     """Escape what would command a terminal instead of being shown: a model's words are not to be trusted."""
-    return "".join(repr(sign)[1:-1] if unicodedata.category(sign) == "Cc" and sign not in "\n\t" else sign for sign in text)
+    return "".join(
+        repr(sign)[1:-1] if unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\t" else sign for sign in text
+    )
 
 
 class Screen:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
     parser.add_argument("--language", choices=("en", "zh"), help="of the text that shows the tools (default: the protocol's)")
     parser.add_argument("--load", metavar="FILE", help="go on with the last conversation of a file")
-    parser.add_argument("--no-stream", dest="stream", action="store_false", help="show each reply when it is whole")
+    parser.add_argument(
+        "--stream",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="show replies as they are written (default), or each when it is whole",
+    )
     _add_replying(parser)
 
 
@@ -115,6 +121,9 @@ def chat_with(engine: Engine, box: ToolBox, args: argparse.Namespace) -> None:
     if args.load:
         session.load(load_record(args.load))
     somebody_types = sys.stdin.isatty() and sys.stdout.isatty()
+    for stream in (sys.stdout, sys.stderr):  # where the terminal lacks a character its escape is shown
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     screen = Screen(sys.stdout, sys.stderr, args.stream)
     lines = TypedLines(history_file(), shows_colours(sys.stdout)) if somebody_types else PipedLines(sys.stdin)
     if somebody_types:

@@ -130,5 +130,6 @@ def _suite(args: argparse.Namespace) -> Suite:
 def _replying(args: argparse.Namespace) -> Replying:
     from xagent.evaluation.replies import Replying
 
-    most = args.max_new_tokens or _MAX_NEW_TOKENS.get(args.suite, _OTHER_MAX_NEW_TOKENS)
+    most = _MAX_NEW_TOKENS.get(args.suite, _OTHER_MAX_NEW_TOKENS)
+    most = most if args.max_new_tokens is None else args.max_new_tokens
     return Replying(most, args.max_turn, args.temperature, args.top_p, args.seed, args.repeats)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xagent.chat.message import ROLES, Conversation, Source, printable
+from xagent.chat.message import ROLES, Conversation, Source, check_characters, printable
 from xagent.chat.supervision import EVERYTHING_SAID, Supervision
 from xagent.chat.template import ChatTemplate, Segment, render
 from xagent.data.encode import Example, encode_batch
@@ -66,7 +66,7 @@ class RowEncoder:
                 source = replace(source, id=identity)
             conversation = self._conversation(record).with_source(source).validate()
             segments = render(conversation, self.template, self.protocol, supervision=self.supervision)
-            _check_text("".join([segment.text for segment in segments]))
+            check_characters("".join([segment.text for segment in segments]))
         except DataError as error:
             fault = str(error) if str(source) in str(error) else f"{source}: {error}"
             return ReadRow(source, [], [0] * len(COUNTED), printable(fault))
@@ -115,13 +115,6 @@ def place_of(row: Mapping[str, Any], index: int) -> Source:
 def _id_of(record: Mapping[str, Any]) -> str | None:
     found = record.get("id")
     return str(found) if isinstance(found, (str, int)) and found != "" else None
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.isascii() or text.encode()
-    except UnicodeEncodeError as error:
-        raise DataError(f"its text holds half a surrogate pair ({text[error.start]!r}), which is no character") from None
 
 
 def _counts(conversation: Conversation) -> list[int]:

@@ -87,7 +87,7 @@ def write_score(folder: Path, score: Score, command: str) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (folder / "report.json").write_text(text, encoding="utf-8")
-        (folder / "report.md").write_text(markdown(score, command), encoding="utf-8")
+        (folder / "report.md").write_text(markdown(score, command), encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         why = error.strerror or error
         raise OutputError(f"{folder}: the report can't be written: {why}; choose another --out") from error

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xagent import __version__
 from xagent.assets import resolve
-from xagent.chat.message import Conversation
+from xagent.chat.message import Conversation, check_characters
 from xagent.chat.protocol import Protocol, get_protocol
 from xagent.chat.template import ChatTemplate, Segment, render
 from xagent.chat.turns import Turn, flatten
@@ -90,12 +90,15 @@ class PromptBuilder:
                 token's end; a line end is one in most vocabularies, half a word need not be.
 
         Raises:
-            DataError: there is no such message to go on with: it is not the assistant's, or has calls or reasoning apart.
+            DataError: there is no such message to go on with: it is not the assistant's, or has calls or reasoning apart; or a
+                text holds half a surrogate pair.
         """
         if continue_last:
             segments = self._begun(conversation)
         else:
             segments = render(conversation, self.template, self.protocol, add_generation_prompt=True)
+        for segment in segments:
+            check_characters(segment.text)
         return encode(segments, self.tokenizer).input_ids
 
     def _begun(self, conversation: Conversation) -> list[Segment]:

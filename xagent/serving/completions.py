@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+from xagent.chat.message import check_characters
+from xagent.errors import DataError
 from xagent.inference.engine import Delta, Reply, TokenLogprob
 from xagent.serving.completion import Completion
 from xagent.serving.errors import ApiError
@@ -86,6 +88,10 @@ class TextCompletion(Completion):
     def _ids(self, prompt: Any) -> tuple[int, ...]:
         tokenizer = self.service.engine.prompts.tokenizer
         if isinstance(prompt, str):
+            try:
+                check_characters(prompt)
+            except DataError as error:
+                raise ApiError(400, f"'prompt': {error}", "prompt") from error
             return tuple(tokenizer(prompt).input_ids)
         if any(not 0 <= token < len(tokenizer) for token in prompt):
             raise ApiError(400, f"'prompt' has token ids outside 0 to {len(tokenizer) - 1}", "prompt")

@@ -13,7 +13,7 @@ from xagent.errors import ConfigError, XAgentError
 from xagent.inference.engine import Delta, GenerationRequest, Grammar, Reply, ReplyStream
 from xagent.inference.led_reply import Lead, LedReplyStream
 from xagent.serving.errors import ApiError
-from xagent.serving.parameters import Parameters
+from xagent.serving.parameters import CompletionParameters, Parameters
 from xagent.serving.service import Service
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ class Replies:
         self._slots = number
         self._open = number
         self._began_to_speak = False
+        self._first_of_prompts: set[int] = set()
 
     async def begin(self, requests: Sequence[GenerationRequest], lead: Lead | None = None) -> None:
         """Hand the requests to the engine; with ``lead`` the replies are led.
@@ -41,6 +42,8 @@ class Replies:
         Raises:
             ApiError: the engine refuses one.
         """
+        prompts = [request.prompt_ids for request in requests]
+        self._first_of_prompts = {index for index, ids in enumerate(prompts) if index == 0 or ids is not prompts[index - 1]}
         for index, request in enumerate(requests):
             try:
                 stream = await asyncio.to_thread(self._submit, request, lead)
@@ -64,7 +67,7 @@ class Replies:
             index, item = await self._items.get()
             if isinstance(item, BaseException):
                 self._open = 0
-                if not isinstance(item, XAgentError):
+                if not isinstance(item, XAgentError) or item.__cause__ is not None:  # the model's own fault, told in words
                     _LOG.error("the engine failed", exc_info=item)
                 if isinstance(item, ConfigError):
                     raise ApiError(400, str(item), "response_format") from item
@@ -74,7 +77,7 @@ class Replies:
             if isinstance(item, Reply):
                 self._open -= 1
                 metrics.new_tokens.inc(item.new_tokens)
-                metrics.prompt_tokens.inc(item.prompt_tokens if index == 0 else 0)
+                metrics.prompt_tokens.inc(item.prompt_tokens if index in self._first_of_prompts else 0)
                 metrics.seconds.observe(time.monotonic() - self._began)
             elif item.text and self._open:
                 self._observe_first()
@@ -152,7 +155,8 @@ def generation_requests(
     for ids in prompts:
         if context is not None and len(ids) >= context:
             message = f"the prompt has {len(ids)} tokens, and the model's context holds {context}, reply included; shorten it"
-            raise ApiError(400, message, "messages", "context_length_exceeded")
+            param = "prompt" if isinstance(parameters, CompletionParameters) else "messages"
+            raise ApiError(400, message, param, "context_length_exceeded")
         room = most or settings.max_tokens
         room = room if context is None else min(room, context - len(ids))
         for number in range(parameters.n):

@@ -77,8 +77,11 @@ class Service:
         """Begin so many replies; all of them, or none.
 
         Raises:
-            ApiError: too many are in the making.
+            ApiError: too many are in the making (429), or so many never are (400).
         """
+        if number > self.settings.max_replies:
+            message = f"the request asks for {number} replies; this server makes at most {self.settings.max_replies} at once"
+            raise ApiError(400, message, "n")
         if self.running + number > self.settings.max_replies:
             message = (
                 f"{self.running} replies are in the making, {number} more would be too many (limit {self.settings.max_replies})"

@@ -7,6 +7,7 @@ import re
 from html import escape
 
 from xagent.agent.events import Step
+from xagent.chat.message import whole_characters
 from xagent.web.words import Words
 
 LONG = 600
@@ -115,4 +116,4 @@ def _code(text: str) -> str:
 
 
 def _text(text: object) -> str:
-    return escape(str(text), quote=True)
+    return escape(whole_characters(str(text)), quote=True)

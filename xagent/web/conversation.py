@@ -159,7 +159,7 @@ def _show_actions(visit: Visit, words: Words) -> None:
         line = json.dumps(pane.record(), ensure_ascii=False) + "\n"
         column.download_button(
             f"{words.export}: {plain_label(pane.name)}",
-            line.encode(),
+            line.encode(errors="backslashreplace"),  # half a surrogate pair, in a call, is JSON's escape again
             f"conversation-{_file_name(pane.name)}.jsonl",
             "application/jsonl",
             key=f"export-{pane.name}",

@@ -13,7 +13,7 @@ from typing import Any
 
 from xagent.agent.tools.arguments import checked_arguments, did_you_mean
 from xagent.agent.tools.tool import Observation, Tool, ToolFault
-from xagent.chat.message import ToolSpec
+from xagent.chat.message import ToolSpec, whole_characters
 from xagent.errors import ConfigError
 
 _MOST_GIVEN_UP = 2
@@ -77,7 +77,8 @@ class ToolBox:
         """
         start = time.perf_counter()
         observation = self._run(name, arguments)
-        return dataclasses.replace(observation, seconds=time.perf_counter() - start)
+        text = whole_characters(observation.text)  # a model can write half a character in JSON, and have it back from its tool
+        return dataclasses.replace(observation, text=text, seconds=time.perf_counter() - start)
 
     def _run(self, name: str, arguments: Any) -> Observation:
         one = self.tools.get(name) if isinstance(name, str) else None
