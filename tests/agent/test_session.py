@@ -321,7 +321,7 @@ def test_a_fault_after_an_observation_leaves_the_model_waiting() -> None:
 
 
 def test_half_a_character_in_a_call_ends_nothing(tmp_path: Path) -> None:
-    """A model can write it as JSON's escape; its tool gets it, the model reads U+FFFD, and the record keeps the escape."""
+    """A model can write it as JSON's escape; its tool gets it, the model reads U+FFFD, and the record is as it wrote."""
     heard = []
 
     def echo(arguments: dict[str, str]) -> str:
@@ -333,8 +333,11 @@ def test_half_a_character_in_a_call_ends_nothing(tmp_path: Path) -> None:
     session = AgentSession(engine, ToolBox([Tool(spec, echo)]))
     events = list(session.ask("Say it."))
     assert heard == ["a\ud83d"] and steps(events)[0].observation == "a\ufffd" and isinstance(events[-1], Answered)
-    path = save_record(str(tmp_path / "said.jsonl"), session.to_record())
-    assert "a\\ud83d" in path.read_text(encoding="utf-8")
-    session.load(load_record(str(path)))
+    record = session.to_record()
+    assert '{"text": "a\\ud83d"}' in record["messages"][2]["content"], "as the model wrote it: the escape"
+    path = save_record(str(tmp_path / "said.jsonl"), record)
+    assert load_record(str(path)) == record
     with pytest.raises(DataError, match="half a surrogate pair"):
         list(session.ask("And \ud83d?"))
+    half = {"messages": [{"role": "user", "content": "\ud83d"}]}
+    assert load_record(str(save_record(str(path), half))) == half
