@@ -72,6 +72,17 @@ def test_react_answers_and_plain_text() -> None:
     assert spoken.parse(" Hello there ") == ParsedReply("text", "Hello there")
 
 
+@pytest.mark.parametrize("protocol", ["react", "react_zh", "react_ms_agent"])
+@pytest.mark.parametrize(
+    "text",
+    ["Thought: a\nAction: f\nAction Input: {}", "Thought: a\nFinal Answer: b", "Action: f\nAction Input: city=Oslo"],
+)
+def test_a_text_that_speaks_react_is_not_put_into_a_final_answer(protocol: str, text: str) -> None:
+    spoken = get_protocol(protocol)
+    assert spoken.render_reply(Message("assistant", text)) == text
+    assert spoken.parse(spoken.render_reply(Message("assistant", "Thought is free."))).content == "Thought is free."
+
+
 def test_react_system_is_lagents() -> None:
     react = pytest.importorskip("lagent.agents.react")
     from xagent.chat.protocol.react import FIELDS

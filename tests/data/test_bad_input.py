@@ -56,6 +56,10 @@ BAD_ROWS = {
     ),
     "equal keys": (calling('{"a": 1, "b": 2, "a": 3}'), "the key 'a' stands twice in one object"),
     "equal keys in text": (calling(json.dumps('{"a": 1, "a": 3}')), "the key 'a' stands twice in one object"),
+    "equal keys in a Python literal": (
+        calling(json.dumps("{'a': {'b': 1, 'b': True}}")),
+        "the key 'b' stands twice in one object",
+    ),
     "raw control character": ('{"messages": [{"role": "user", "content": "a\x1bb"}]}', "broken JSON: Invalid control character"),
     "null in a name": (calling("{}").replace('"f"', '"f\\ng"'), "the name must be one line without space around it, got 'f\\ng'"),
     "half a surrogate pair": ('{"messages": [{"role": "assistant", "content": "\\ud83d"}]}', "half a surrogate pair"),

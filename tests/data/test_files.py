@@ -115,6 +115,19 @@ def test_folders_mix_kinds_and_leave_out_what_is_no_data(cache: Path, tmp_path: 
     assert rows_of(tmp_path) == [{"n": 1}, {"n": 2}, {"n": 3}, {"n": 4}]
 
 
+def test_what_is_left_out_of_a_folder_is_named(cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "A.JSONL").write_bytes(as_lines([{"n": 1}]))
+    (tmp_path / "B.Json.GZ").write_bytes(gzip.compress(b'[{"n": 2}]'))
+    for name in ("README.md", "LICENSE", "dataset_info.txt.md"):
+        (tmp_path / name).write_text("not data")
+    assert rows_of(tmp_path) == [{"n": 1}, {"n": 2}] and not caplog.records
+    (tmp_path / "more.txt").write_text("perhaps data")
+    (tmp_path / "later").mkdir()
+    (tmp_path / "later" / "x.jsonl").write_bytes(as_lines(ROWS))
+    assert rows_of(tmp_path) == [{"n": 1}, {"n": 2}]
+    assert f"{tmp_path}: not read: the folder later, more.txt" in caplog.text
+
+
 def test_folders_of_folders_are_named(cache: Path, tmp_path: Path) -> None:
     for name in ("train", "test"):
         (tmp_path / name).mkdir()

@@ -113,6 +113,16 @@ def test_alpaca_and_text() -> None:
     assert pretrain_map_fn({"text": "t"}).messages == (Message("assistant", "t"),)
 
 
+@pytest.mark.parametrize("map_fn", [alpaca_map_fn, query_response_map_fn, agent_flan_map_fn, sharegpt_tool_map_fn, openai_map_fn])
+def test_tools_and_system_are_read_in_every_format(map_fn: Any) -> None:
+    turns = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]
+    row = {"instruction": "u", "output": "a", "query": "u", "response": "a", "messages": turns, "system": "S"}
+    row["conversations"] = [{"from": "human", "value": "u"}, {"from": "gpt", "value": "a"}]
+    found = map_fn({**row, "tools": '[{"name": "f"}]'})
+    assert found.messages == (Message("system", "S"), Message("user", "u"), Message("assistant", "a"))
+    assert found.tools == (ToolSpec("f"),)
+
+
 def test_real_alpaca_rows(shared_data: Path) -> None:
     for name in ("alpaca_en_demo.json", "alpaca_zh_demo.json", "identity.json"):
         rows = json.loads((shared_data / "general" / name).read_text(encoding="utf-8"))
@@ -367,27 +377,27 @@ def test_ms_agent_keeps_observations_inline_and_never_trains_them(shared_data: P
         (
             openai_map_fn,
             {"messages": [{"role": "user", "content": [1]}]},
-            "message 0: content part 0 must be an object with a type, got 1",
+            "message 0 (role 'user'): content part 0 must be an object with a type, got 1",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "user", "content": "x", "weight": "much"}]},
-            "message 0: weight must be a number, got 'much'",
+            "message 0 (role 'user'): weight must be a number, got 'much'",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {}}]}]},
-            "message 0: a tool call needs a name",
+            "message 0 (role 'assistant'): a tool call needs a name",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "assistant", "tool_calls": "f()"}]},
-            "message 0: tool_calls must be JSON (broken JSON: Expecting value (column 1): f())",
+            "message 0 (role 'assistant'): tool_calls must be JSON (broken JSON: Expecting value (column 1): f())",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
-            "message 0: call of 'f': the arguments of a call are no valid JSON",
+            "message 0 (role 'assistant'): call of 'f': the arguments of a call are no valid JSON",
         ),
         (openai_map_fn, {"messages": [{"role": "user", "content": ""}], "tools": "f"}, "'tools' must be a JSON list"),
         (openai_map_fn, {"messages": [{"role": "user", "content": ""}], "tools": [1]}, "a tool needs a non-empty 'name', got 1"),
@@ -406,12 +416,12 @@ def test_ms_agent_keeps_observations_inline_and_never_trains_them(shared_data: P
         (
             sharegpt_tool_map_fn,
             {"conversations": [{"from": "function_call", "value": "f()"}]},
-            "message 0: a function_call must be JSON",
+            "message 0 (role 'function_call'): a function_call must be JSON",
         ),
         (
             sharegpt_tool_map_fn,
             {"conversations": [{"from": "function_call", "value": "[]"}]},
-            "message 0: a function_call holds no call",
+            "message 0 (role 'function_call'): a function_call holds no call",
         ),
         (sharegpt_tool_map_fn, {"conversations": [{"from": "human", "value": ""}], "tools": "{"}, "'tools' must be a JSON list"),
         (
@@ -428,12 +438,12 @@ def test_ms_agent_keeps_observations_inline_and_never_trains_them(shared_data: P
         (
             openai_map_fn,
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
-            "message 0: content part 0 has the type 'image_url', which is no text; known are",
+            "message 0 (role 'user'): content part 0 has the type 'image_url', which is no text; known are",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "user", "content": [{"type": "tool_use", "name": "f"}]}]},
-            "message 0: a user turn can't hold call; only an assistant's can",
+            "message 0 (role 'user'): a user turn can't hold call; only an assistant's can",
         ),
         (openai_map_fn, {"messages": [{"role": "user", "contents": "x"}]}, "message 0 (role 'user') has no 'content', only"),
         (openai_map_fn, {"messages": [{"role": "user", "content": {}}]}, "must be text, a list of parts or null, got dict"),
@@ -441,12 +451,12 @@ def test_ms_agent_keeps_observations_inline_and_never_trains_them(shared_data: P
         (
             openai_map_fn,
             {"messages": [{"role": "assistant", "tool_calls": [{"name": "f"}], "function_call": {"name": "g"}}]},
-            "message 0: 'tool_calls' and 'function_call' differ; which is meant can't be told",
+            "message 0 (role 'assistant'): 'tool_calls' and 'function_call' differ; which is meant can't be told",
         ),
         (
             openai_map_fn,
             {"messages": [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": {}, "input": {}}]}]},
-            "message 0: call of 'f' has arguments under 'arguments' and 'input'",
+            "message 0 (role 'assistant'): call of 'f' has arguments under 'arguments' and 'input'",
         ),
         (
             openai_map_fn,
@@ -456,7 +466,7 @@ def test_ms_agent_keeps_observations_inline_and_never_trains_them(shared_data: P
         (
             anthropic_map_fn,
             {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}]}]},
-            "message 0: content part 0 has the type 'redacted_thinking', which is no text",
+            "message 0 (role 'assistant'): content part 0 has the type 'redacted_thinking', which is no text",
         ),
         (query_response_map_fn, {"query": "q"}, "a query_response record needs the text 'response', got keys ['query']"),
         (alpaca_map_fn, {"instruction": "x", "output": "y", "input": 3}, "'input' must be text, got 3"),

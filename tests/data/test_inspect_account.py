@@ -58,6 +58,15 @@ def test_calls_of_each_form() -> None:
     ]
     assert calls_in_record({"messages": [{"role": "assistant", "content": parts}]}) == 3
     assert calls_in_record({"messages": [{"role": "assistant", "content": parts[:1]}]}) == 2
+    assert calls_in_record({"conversations": json.dumps(sharegpt)}) == 4, "the cell of a CSV file"
+    assert calls_in_record({"dialogue": [{"role": "assistant", "tool_calls": [{}, {}]}]}) == 2, "a layout that 'auto' knows"
+
+
+def test_calls_nested_too_deeply_are_counted(write_jsonl: Write) -> None:
+    deep = "[" * 100_000 + "]" * 100_000
+    turns = [{"from": "human", "value": "a"}, {"from": "function_call", "value": deep}, {"from": "gpt", "value": "b"}]
+    account = check_file(write_jsonl({"conversations": turns}, {"conversations": turns[::2]}), format="sharegpt").accounts[0]
+    assert (account.records, account.kept, account.calls, account.lost.total) == (2, 1, 1, 1)
     assert calls_in_record({"messages": "none", "x": 1}) == 0 and calls_in_record({"messages": [1, None]}) == 0
 
 
@@ -283,6 +292,18 @@ def test_held_out_questions_are_found(write_jsonl: Write) -> None:
     assert f"train.jsonl:1: 'What is IT?' is in {held_out}:1\n" in checked.text
     with pytest.raises(DataError, match="the held-out file has no user turn, instruction, query or question in any record"):
         check_file(data, write_jsonl({"text": "a"}, name="no.jsonl"), format="openai")
+
+
+def test_held_out_records_that_cannot_be_read_are_counted(write_jsonl: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(write_jsonl(calling({"x": 1}), name="train.jsonl"))
+    held_out = str(write_jsonl("{broken", {"question": "go"}, '{"a": 1, "a": 2}', name="bench.jsonl"))
+    code, out, err = run(capsys, data, "--format", "openai", "--held-out", held_out)
+    assert code == 0 and "held-out: all user turns" in out
+    assert f"         1  held-out: broken JSON\n            {held_out}:1: broken JSON: Expecting" in out
+    code, out, err = run(capsys, data, "--format", "openai", "--held-out", held_out, "--strict", "--json")
+    assert code == 2 and "xagent: error: 2 held-out record(s) not read (--strict)" in err
+    reasons = {"held-out: broken JSON": 1, "held-out: the key … stands twice in one object": 1, "held-out: all user turns": 1}
+    assert json.loads(out)["reasons"] == reasons
 
 
 # The command line

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import PreTrainedTokenizerFast
 
-from xagent.chat.message import Conversation, Message, ToolCall
+from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
+from xagent.chat.protocol import PROTOCOLS
 from xagent.chat.template import render, to_text
 from xagent.data.encode import IGNORE_INDEX, encode
 from xagent.data.tokenizer_template import TokenizerTemplate
@@ -201,17 +202,20 @@ def test_the_stop_word_is_the_token_that_the_turns_end_begins_with(chatml: PreTr
 
 
 @pytest.mark.parametrize("jinja", [MARKED, LLAMA2, QWEN3])
-@pytest.mark.parametrize("protocol", ["react", "hermes"])
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_prompts_are_prefixes_of_the_trained_ids(any_tokenizer: PreTrainedTokenizerFast, jinja: str, protocol: str) -> None:
     tokenizer = with_template(any_tokenizer, jinja)
     template = TokenizerTemplate(tokenizer)
     call = Message("assistant", "", tool_calls=(ToolCall("look", {"a": "{x}"}),))
-    talks = [TALK, Conversation((*TALK.messages, QUESTION, call, Message("tool", "W\n"), ANSWER))]
+    tool = ToolSpec("look", "Looks", {"type": "object", "properties": {"a": {"type": "string"}}})
+    calling = (QUESTION, call, Message("tool", "W\n"), ANSWER)
+    talks = [TALK, Conversation((*TALK.messages, *calling)), Conversation((*TALK.messages, *calling), (tool,))]
+    talks.append(Conversation(calling, (tool,)))
     for talk in talks:
         trained = encode(render(talk, template, protocol), tokenizer)
         for place, message in enumerate(talk.messages):
             if message.role == "assistant":
-                before = Conversation(talk.messages[:place])
+                before = Conversation(talk.messages[:place], talk.tools)
                 prompt = encode(render(before, template, protocol, add_generation_prompt=True), tokenizer).input_ids
                 assert trained.input_ids[: len(prompt)] == prompt
                 assert trained.loss_weights[len(prompt) - 1] == 0.0 and trained.loss_weights[len(prompt)] == 1.0

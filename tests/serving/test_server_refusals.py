@@ -52,7 +52,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         (
             {"messages": [{"role": "user", "content": 3}]},
             "messages",
-            "message 0: content must be text, a list of parts or null, got int",
+            "message 0 (role 'user'): content must be text, a list of parts or null, got int",
         ),
         ({"messages": [result()]}, "messages", "needs an assistant message before it"),
         (

@@ -222,7 +222,7 @@ def parse_arguments(value: Any) -> dict[str, Any]:
     evaluates nothing.
 
     Raises:
-        DataError: it is none of these.
+        DataError: it is none of these, or a key stands twice in one object.
     """
     if value is None or value == "":
         return {}
@@ -238,13 +238,21 @@ def _read_object(text: str) -> Any:
         return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         try:
-            literal = ast.literal_eval(text.strip())
+            tree = ast.parse(text.strip(), mode="eval")
+            literal = ast.literal_eval(tree)
         except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
             literal = None
         if isinstance(literal, dict):
+            _refuse_double_keys(tree)
             return literal
         why = "nested too deeply" if isinstance(error, RecursionError) else error
         raise DataError(f"the arguments of a call are no valid JSON ({why}): {excerpt(text)}") from error
+
+
+def _refuse_double_keys(literal: ast.AST) -> None:
+    for node in ast.walk(literal):
+        if isinstance(node, ast.Dict):
+            unique_keys([(key.value, None) for key in node.keys if isinstance(key, ast.Constant) and isinstance(key.value, str)])
 
 
 def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,6 +28,9 @@ KINDS = (".jsonl", ".json", ".csv", ".parquet")
 NOT_DATA = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 """Files that Hugging Face's libraries and LLaMA-Factory write beside data."""
 
+_DOCUMENTS = frozenset({".md", ".rst", ".py", ".yaml", ".yml", ".lock", ".sha256"})
+_DOCUMENT_NAMES = frozenset({"readme", "license", "licence", "notice"})
+
 _BOM = b"\xef\xbb\xbf"
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _CHUNK = 1 << 20
@@ -45,9 +48,15 @@ def kind_of(file: Path) -> str | None:
     """Give the ending that says how to read a file, None if there is none of ours; an Arrow folder's is ``'arrow'``."""
     if (file / "state.json").is_file() and (file / "dataset_info.json").is_file():
         return "arrow"
-    suffixes = file.suffixes
-    ending = suffixes[-2] if len(suffixes) > 1 and suffixes[-1] in COMPRESSED else file.suffix
-    return ending if ending in KINDS and not (ending == ".parquet" and file.suffix in COMPRESSED) else None
+    suffixes = [suffix.lower() for suffix in file.suffixes] or [""]
+    packed = len(suffixes) > 1 and suffixes[-1] in COMPRESSED
+    ending = suffixes[-2] if packed else suffixes[-1]
+    return ending if ending in KINDS and not (packed and ending == ".parquet") else None
+
+
+def is_document(file: Path) -> bool:
+    """Tell whether a file is of those that stand beside data and nobody takes for data: a README, a licence, Python code."""
+    return file.name in NOT_DATA or file.suffix.lower() in _DOCUMENTS or file.stem.lower() in _DOCUMENT_NAMES
 
 
 def check_file(file: Path) -> None:
@@ -102,10 +111,10 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     """
     damaged: tuple[type[Exception], ...] = (EOFError, zlib.error, gzip.BadGzipFile)
     try:
-        if file.suffix == ".gz":
+        if file.suffix.lower() == ".gz":
             with gzip.open(file, "rb") as stream:
                 yield stream  # type: ignore[misc]  # a reader of bytes, whatever its class
-        elif file.suffix == ".zst":
+        elif file.suffix.lower() == ".zst":
             zstandard = _zstandard(file)
             damaged = (*damaged, zstandard.ZstdError)
             with zstandard.open(file, "rb") as stream:

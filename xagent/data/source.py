@@ -6,11 +6,12 @@ arguments differ in type. What can't be read of one row is kept as that row's fa
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xagent.data.files import KINDS, NOT_DATA, check_file, kind_of, raw_rows
+from xagent.data.files import KINDS, NOT_DATA, check_file, is_document, kind_of, raw_rows
 from xagent.data.hub import load_from_hub, looks_like_hub_id
 from xagent.data.rows import FAULT, FILE, LINE, RECORD, parse_json
 from xagent.errors import DataError, XAgentError
@@ -18,6 +19,7 @@ from xagent.errors import DataError, XAgentError
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
+logger = logging.getLogger(__name__)
 _LAYOUT = 2
 """Part of the cache's key: raised when the same files give another table."""
 _ROWS_AT_ONCE = 200
@@ -132,6 +134,8 @@ def _data_files(place: Path) -> list[Path]:
         inner = [entry.name for entry in sorted(place.iterdir()) if entry.is_dir() and _data_entries(entry)]
         hint = f"; its folders {', '.join(inner)} have some: name one of them" if inner else ""
         raise DataError(f"{place}: no data file ({', '.join(KINDS)}) in this folder{hint}")
+    if place.is_dir() and (left_out := _left_out(place, files)):
+        logger.warning("%s: not read: %s", place, ", ".join(left_out))
     for file in files:
         check_file(file)
     return files
@@ -140,6 +144,13 @@ def _data_files(place: Path) -> list[Path]:
 def _data_entries(folder: Path) -> list[Path]:
     entries = (entry for entry in folder.iterdir() if entry.name not in NOT_DATA and not entry.name.startswith("."))
     return sorted(entry for entry in entries if kind_of(entry) is not None and (entry.is_file() or kind_of(entry) == "arrow"))
+
+
+def _left_out(folder: Path, read: list[Path]) -> list[str]:
+    """Name what of a folder is not read and may be meant as data."""
+    entries = [entry for entry in sorted(folder.iterdir()) if entry not in read and not entry.name.startswith(".")]
+    folders = [f"the folder {entry.name}" for entry in entries if entry.is_dir() and _data_entries(entry)]
+    return folders + [entry.name for entry in entries if entry.is_file() and not is_document(entry)]
 
 
 def _rows(files: tuple[str, ...], max_length: int | None, stamp: tuple[Any, ...] = ()) -> Iterator[dict[str, Any]]:

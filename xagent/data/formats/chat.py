@@ -130,6 +130,17 @@ _BESIDE_CONTENT = frozenset(
 
 
 def _read_turn(turn: Any, index: int, layout: ChatLayout, own_roles: Mapping[str, Kind]) -> list[Message]:
+    """Read a turn; its faults name its index and its role, in the data set's own word."""
+    try:
+        return _messages_of_turn(turn, index, layout, own_roles)
+    except DataError as error:
+        where, fault = f"message {index}", str(error)
+        if not fault.startswith(f"{where}: "):
+            raise
+        raise DataError(f"{where} (role {excerpt(turn[layout.role_tag], 80)}){fault[len(where) :]}") from error
+
+
+def _messages_of_turn(turn: Any, index: int, layout: ChatLayout, own_roles: Mapping[str, Kind]) -> list[Message]:
     if not isinstance(turn, Mapping):
         need = f"{layout.role_tag} and {layout.content_tag}"
         raise DataError(f"message {index} must be an object with {need}, got {type(turn).__name__}")

@@ -10,7 +10,7 @@ from xagent.data.formats.chat import ChatLayout, read_chat
 
 OPENAI = ChatLayout("openai", ("messages",), tools=("tools", "functions"))
 ANTHROPIC = ChatLayout("anthropic", ("messages",))
-AGENT_FLAN = ChatLayout("agent_flan", ("messages", "conversation"), system=None, tools=())
+AGENT_FLAN = ChatLayout("agent_flan", ("messages", "conversation"))
 SHAREGPT = ChatLayout("sharegpt", ("conversations",), "from", "value")
 MS_AGENT = ChatLayout("ms_agent", ("conversations",), "from", "value")
 

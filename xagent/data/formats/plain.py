@@ -12,16 +12,17 @@ from xagent.errors import DataError
 
 
 def alpaca_map_fn(row: Mapping[str, Any]) -> Conversation:
-    """Read ``{instruction, input?, output, system?, history?: [[question, answer], ...]}``.
+    """Read ``{instruction, input?, output, system?, history?: [[question, answer], ...], tools?}``.
 
     Instruction and input are joined by a line end.
 
     Raises:
-        DataError: instruction or output is missing, or one of the others is no text.
+        DataError: instruction or output is missing, or one of the others has another type.
     """
     instruction, answer = _text(row, "instruction", "an alpaca"), _text(row, "output", "an alpaca")
     question = "\n".join(part for part in (instruction, _optional(row, "input")) if part)
-    return Conversation((*_head(row), Message("user", question), Message("assistant", answer)))
+    messages = (*_head(row), Message("user", question), Message("assistant", answer))
+    return Conversation(messages, read_tools(row.get("tools")))
 
 
 def query_response_map_fn(row: Mapping[str, Any]) -> Conversation:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xagent.chat.message import Conversation, Message
+from xagent.chat.message import Conversation, Message, printable
 from xagent.chat.protocol import get_protocol
 from xagent.data.encode import Example, encode_batch
 from xagent.data.inspect.calls import calls_in_record, calls_in_text
@@ -16,7 +16,7 @@ from xagent.data.inspect.kinds import spoken_turns
 from xagent.data.inspect.schema import call_faults
 from xagent.data.inspect.seen import Seen, content_fingerprint, questions_in, text_fingerprint
 from xagent.data.inspect.sources import UNLIMITED, RecordSource
-from xagent.data.prepare import ReadRow, RowEncoder, fit, record_in
+from xagent.data.prepare import ReadRow, RowEncoder, fit, place_of, record_in
 from xagent.data.report import BAD, CUT, KEPT, NOTHING_LEARNED
 from xagent.errors import DataError
 
@@ -67,6 +67,7 @@ class Audit:
         lengths: records by tokens (characters where there is no tokenizer), before any cut. max_length: what a sample may have.
         tokens, trained: of what is kept; None without a tokenizer.
         duplicates: records that repeat an earlier one. leaks: those with questions of the held-out file.
+        held_out_unread: records of the held-out file that can't be read, so that their questions were not looked for.
     """
 
     formats: dict[str, str] = field(default_factory=dict)
@@ -92,6 +93,7 @@ class Audit:
     trained: int | None = None
     duplicates: Tally = field(default_factory=Tally)
     leaks: Tally = field(default_factory=Tally)
+    held_out_unread: Tally = field(default_factory=Tally)
 
     def reconciles(self) -> bool:
         """Tell whether records and calls add up."""
@@ -99,11 +101,12 @@ class Audit:
 
     @property
     def losses(self) -> str:
-        """Say how many records and calls were dropped or repaired; empty where none was."""
+        """Say how many records and calls were dropped, repaired or not looked for; empty where none was."""
         found = {
             "record(s) dropped": self.dropped.total,
             "record(s) repaired": self.repaired.total,
             "call(s) dropped": self.lost.total,
+            "held-out record(s) not read": self.held_out_unread.total,
         }
         return ", ".join(f"{count:,} {what}" for what, count in found.items() if count)
 
@@ -112,7 +115,11 @@ class Audit:
         tallies = (self.repaired, self.dropped, self.lost)
         reasons = {reason: count for tally in tallies for reason, count in tally.counts.items()}
         reasons |= {f"schema: {reason}": count for reason, count in self.faults.counts.items()}
-        reasons |= {reason: count for tally in (self.duplicates, self.leaks) for reason, count in tally.counts.items()}
+        reasons |= {
+            reason: count
+            for tally in (self.duplicates, self.leaks, self.held_out_unread)
+            for reason, count in tally.counts.items()
+        }
         account: dict[str, Any] = {
             "format": ", ".join(self.formats),
             "protocol": ", ".join(self.protocols),
@@ -130,14 +137,28 @@ class Audit:
         return account
 
 
-def audit(sources: Sequence[RecordSource], held_out: Seen | None = None) -> Audit:
+@dataclass(frozen=True)
+class HeldOut:
+    """The questions of held-out data.
+
+    Attributes:
+        questions: their fingerprints. unread: records that can't be read, by reason.
+    """
+
+    questions: Seen
+    unread: Tally
+
+
+def audit(sources: Sequence[RecordSource], held_out: HeldOut | None = None) -> Audit:
     """Read, render and, where there is a tokenizer, tokenise all records, and account for them.
 
     Args:
         sources: the records.
-        held_out: fingerprints of the questions that must not occur.
+        held_out: the questions that must not occur.
     """
     account, seen = Audit(), Seen()
+    if held_out is not None:
+        account.held_out_unread = held_out.unread
     for source in sources:
         account.formats.setdefault(source.format, source.why)
         if source.encoder.protocol not in account.protocols:
@@ -145,7 +166,7 @@ def audit(sources: Sequence[RecordSource], held_out: Seen | None = None) -> Audi
         for record in _examined(source):
             _count(account, record)
             if record.row.conversation is not None:
-                _count_conversation(account, record, seen, held_out)
+                _count_conversation(account, record, seen, held_out.questions if held_out else None)
     seen.close()
     return account
 
@@ -318,23 +339,30 @@ def _check_leaks(account: Audit, record: Examined, conversation: Conversation, h
         account.leaks.add(reason, f"{record.place}: {' '.join(question.split())[:60]!r} is in {place}")
 
 
-def held_out_questions(rows: Iterable[tuple[str, Any]]) -> Seen:
+def held_out_questions(table: Iterable[Mapping[str, Any]]) -> HeldOut:
     """Remember the questions of held-out records; see :func:`xagent.data.inspect.seen.questions_in`.
 
     Args:
-        rows: (place, record).
+        table: rows, as :func:`xagent.data.load_dataset_from` gives them; those that can't be read are counted.
 
     Raises:
         DataError: there is no question in any of them.
     """
-    seen, count = Seen(), 0
-    for place, record in rows:
+    held_out, count = HeldOut(Seen(), Tally()), 0
+    for index, row in enumerate(table):
+        place = str(place_of(row, index))
+        try:
+            record = record_in(row)
+        except DataError as error:
+            held_out.unread.add(f"held-out: {reason_of(str(error), place)}", f"{place}: {printable(str(error))}")
+            continue
         for question in questions_in(record):
-            seen.first(text_fingerprint(question), place)
+            held_out.questions.first(text_fingerprint(question), place)
             count += 1
     if not count:
-        raise DataError("the held-out file has no user turn, instruction, query or question in any record")
-    return seen
+        unread = f"; {held_out.unread.total:,} of its records can't be read" if held_out.unread.total else ""
+        raise DataError(f"the held-out file has no user turn, instruction, query or question in any record{unread}")
+    return held_out
 
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")

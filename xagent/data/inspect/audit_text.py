@@ -23,7 +23,11 @@ def describe_audit(account: Audit) -> str:
         list(_calls(account)),
         list(_conversations(account)),
         list(_lengths(account)),
-        [*_tally("duplicates", account.duplicates), *_tally("held-out leakage", account.leaks)],
+        [
+            *_tally("duplicates", account.duplicates),
+            *_tally("held-out leakage", account.leaks),
+            *_tally("held-out records that can't be read, so that their questions were not looked for", account.held_out_unread),
+        ],
         [f"warning: {warning}" for warning in _warnings(account)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)

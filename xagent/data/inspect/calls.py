@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_LISTS = ("messages", "conversations", "conversation")
-_ROLES, _CONTENTS = ("role", "from"), ("content", "value")
+_LISTS = ("messages", "conversations", "conversation", "dialog", "dialogue", "turns")
+_ROLES, _CONTENTS = ("role", "from"), ("content", "value", "text")
 _CALL_ROLES = frozenset({"function_call", "tool_call", "tool_calls"})
 _CALL_PARTS = frozenset({"tool_call", "tool_use", "function_call"})
 _SPEAKING = frozenset({"assistant", "gpt", "bot", "chatbot", "model"})
@@ -16,13 +16,13 @@ _IN_TEXT = re.compile(r"^[ \t]*Action Input[ \t]*[:：]|<tool_call>\s*\{", re.MU
 
 
 def calls_in_record(record: Mapping[str, Any]) -> int:
-    """Count the calls in a raw record.
+    """Count the calls in a raw record, whose turns may be a list or its JSON text (as a cell of a CSV file holds it).
 
     Counted are entries of ``tool_calls``, the legacy ``function_call``, call turns (ShareGPT; a list is parallel calls), content
     parts of type ``tool_call`` or ``tool_use``, and, in an assistant's text, what :func:`calls_in_text` finds.
     """
-    turns: list[Any] = next((record[key] for key in _LISTS if isinstance(record.get(key), list)), [])
-    return sum(_calls_in_turn(turn) for turn in turns if isinstance(turn, Mapping))
+    lists = (found for key in _LISTS if isinstance(found := _read_text(record.get(key)), list))
+    return sum(_calls_in_turn(turn) for turn in next(lists, []) if isinstance(turn, Mapping))
 
 
 def calls_in_text(text: str) -> int:
@@ -57,9 +57,15 @@ def _texts(content: Any) -> list[str]:
 
 def _listed(value: Any) -> int:
     """Count one call, or a list of them, or the JSON text of either; what can't be read was meant as one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return 1
+    value = _read_text(value)
     return len(value) if isinstance(value, list) else 1
+
+
+def _read_text(value: Any) -> Any:
+    """Read the JSON text of a list or an object; whatever else it is stays as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xagent.data.inspect.audit import Audit, audit, held_out_questions
+from xagent.data.inspect.audit import Audit, HeldOut, audit, held_out_questions
 from xagent.data.inspect.audit_text import describe_audit
 from xagent.data.inspect.rows import describe_dataset
-from xagent.data.inspect.seen import Seen
 from xagent.data.inspect.sources import LOADERS, built_dataset, described_dataset, has_records, open_file, record_sources
-from xagent.data.prepare import place_of, record_in
 from xagent.data.report import mix_table
 from xagent.data.source import load_dataset_from
 
@@ -97,11 +96,8 @@ def _rows(described: Mapping[str, Any], key: str, account: Audit) -> list[str]:
     return [f"rows      {report.rows:,}{filled}", *(mix_table(report.sources) if report.sources else [])]
 
 
-def _questions(held_out: str | Path | None) -> Seen | None:
-    return None if held_out is None else held_out_questions(_records(held_out))
-
-
-def _records(path: str | Path) -> Iterator[tuple[str, Any]]:
-    table = load_dataset_from(path)
-    for index, row in enumerate(table):
-        yield str(place_of(row, index)), record_in(row)
+def _questions(held_out: str | Path | None) -> HeldOut | None:
+    if held_out is None:
+        return None
+    found = load_dataset_from(held_out)
+    return held_out_questions(chain.from_iterable(found.values()) if isinstance(found, dict) else found)  # splits
