@@ -66,7 +66,7 @@ def test_openai() -> None:
 
 def test_agent_flan_raw_and_converted() -> None:
     turns = [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a", "loss": None}]
-    raw = agent_flan_map_fn({"conversation": turns, "id": "1", "tools": "ignored"})
+    raw = agent_flan_map_fn({"conversation": turns, "id": "1"})
     assert raw == agent_flan_map_fn({"messages": turns, "conversation": None})
     assert [message.loss for message in raw.messages] == [None, None]
 

@@ -35,7 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", metavar="CONFIG|FILE", help="a config (a path or a bundled name), a data file, or a folder of these"
     )
-    parser.add_argument("--strict", action="store_true", help="exit with 2 when a record or call was dropped or repaired, or a held-out record not read")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with 2 when a record or call was dropped or repaired, or a held-out record not read",
+    )
     parser.add_argument("--json", action="store_true", help="print the account for machines, and nothing else")
     parser.add_argument("--held-out", metavar="FILE", help="data whose questions must not occur, such as a benchmark's")
     add_cfg_options(parser)
