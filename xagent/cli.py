@@ -12,11 +12,25 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext, redirect_stderr
 from importlib import import_module
+from io import StringIO
 from typing import NoReturn
 
 from xagent import __version__
-from xagent.commands.exits import BROKEN_PIPE, INTERRUPTED, OK, OUR_FAULT, USER_FAULT, report_crash, report_fault
+from xagent.commands.exits import (
+    BROKEN_PIPE,
+    INTERRUPTED,
+    OK,
+    OUR_FAULT,
+    USER_FAULT,
+    is_lost_partner,
+    leave_meeting,
+    report_crash,
+    report_fault,
+    report_lost,
+    speaks_for_all,
+)
 from xagent.config.names import did_you_mean
 from xagent.errors import XAgentError
 from xagent.startup import starting_up
@@ -67,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except XAgentError as error:
         return _user_fault(str(error))
     except KeyboardInterrupt:
-        print("\nxagent: interrupted", file=sys.stderr)
+        leave_meeting()
+        if os.environ.get("RANK", "0") == "0":
+            print("\nxagent: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         _drop_stdout()
@@ -76,8 +92,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _user_fault(str(error)) if error.errno in _ENVIRONMENT_ERRNOS else _our_fault()
     except SystemExit as exit_:  # argparse, after --help or a wrong argument
         return exit_.code if isinstance(exit_.code, int) else OK
-    except Exception:
-        return _our_fault()
+    except Exception as error:
+        return _partner_lost(error) if is_lost_partner(error) else _our_fault()
 
 
 def calm_libraries() -> None:
@@ -108,7 +124,8 @@ def _dispatch(words: list[str]) -> int:
     parser = Parser(prog=f"xagent {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     module.add_arguments(parser)
     arguments = [_dashed(word) for word in words[1:]]
-    args = parser.parse_args(arguments)
+    with nullcontext() if speaks_for_all(arguments) else redirect_stderr(StringIO()):
+        args = parser.parse_args(arguments)
     args.argv = [name, *arguments]
     run: Callable[[argparse.Namespace], int | None] = module.run
     return run(args) or OK
@@ -151,6 +168,12 @@ def _user_fault(message: str) -> int:
 def _our_fault() -> int:
     plea = f"xagent {__version__}: this is a fault of xagent, not yours; please report it with the lines above"
     report_crash(traceback.format_exc() + plea)
+    return OUR_FAULT
+
+
+def _partner_lost(error: Exception) -> int:
+    rank, headline = os.environ["RANK"], str(error).strip().partition("\n")[0]
+    report_lost(f"xagent: process {rank} lost another process of the training, which ended without a word ({headline})")
     return OUR_FAULT
 
 

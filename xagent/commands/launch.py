@@ -20,6 +20,7 @@ from xagent.commands.exits import (
     USER_FAULT,
     first_crash,
     left_faults,
+    lost_partner,
     report_crash,
     report_fault,
 )
@@ -158,10 +159,14 @@ def _failed(error: object, folder: Path) -> int:
     if crash is not None:
         report_crash(crash)
         return OUR_FAULT
-    first = codes[0]
-    if first < 0:
-        print(f"xagent: a training process was ended by {signal.Signals(-first).name}{_hint(-first)}", file=sys.stderr)
-    return 128 - first if first < 0 else first or OUR_FAULT
+    killed = next((-code for code in codes if code < 0), None)
+    if killed is not None:
+        print(f"xagent: a training process was ended by {signal.Signals(killed).name}{_hint(killed)}", file=sys.stderr)
+        return 128 + killed
+    lost = lost_partner(folder)
+    if lost is not None:
+        print(lost, file=sys.stderr)
+    return codes[0] or OUR_FAULT
 
 
 def _hint(number: int) -> str:

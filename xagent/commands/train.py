@@ -6,7 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING
 
-from xagent.commands.exits import end_process_of_several
+from xagent.commands import slurm
+from xagent.commands.exits import USER_FAULT, answer_failure, end_process_of_several, join_meeting
 from xagent.commands.launch import check_devices, start, wanted_processes
 from xagent.commands.options import add_cfg_options
 from xagent.errors import XAgentError
@@ -14,12 +15,15 @@ from xagent.errors import XAgentError
 if TYPE_CHECKING:
     from mmengine.config import Config
 
+    from xagent.commands.meeting import Meeting
+
 EXAMPLES = """examples:
   xagent train llama3_8b_instruct_qlora_agentflan_e3
   xagent train my_config.py --work-dir work_dirs/agent --deepspeed zero2 --nproc-per-node 8
   xagent train my_config.py --cfg-options max_length=2048 optim_wrapper.optimizer.lr=1e-4
   xagent train my_config.py --resume
   xagent train my_config.py --dry-run
+  srun --nodes 2 --ntasks-per-node 8 --gpus-per-node 8 --kill-on-bad-exit=1 xagent train my_config.py --launcher slurm
 
 environment variables, where the flag is not given: NPROC_PER_NODE, NNODES, NODE_RANK, ADDR, PORT"""
 
@@ -66,16 +70,105 @@ def run(args: argparse.Namespace) -> int | None:
     Raises:
         XAgentError: the config, the data, a checkpoint or the machine can't be used as asked.
     """
-    _check_names(args)
-    if "LOCAL_RANK" in os.environ or args.launcher == "slurm":
+    if args.launcher == "slurm":
+        return _train_in_step(args)
+    if "LOCAL_RANK" in os.environ:
+        _meet_other_machines()
         return _train(args, args.launcher or "pytorch")
     processes = wanted_processes(args, os.environ)
+    if processes.nodes == 1:
+        _refuse_tasks_that_train_alone(args)
     if processes.total == 1:
         return _train(args, "none")
     if args.launcher == "none":
         raise XAgentError(f"--launcher none starts one process, but {processes.total} are asked for; leave --launcher out")
     check_devices(processes.per_node)
     return start(processes, args.argv)
+
+
+def _train_in_step(args: argparse.Namespace) -> int | None:
+    """Train in one of the tasks that srun started."""
+    env = os.environ
+    speaks = env.get("SLURM_PROCID", "0") == "0"  # of what all tasks find alike
+    try:
+        values = _values_of_task(args)
+        speaks = env["SLURM_LOCALID"] == "0"  # of what the tasks of a machine find alike
+        meeting = _join_step(values)
+    except XAgentError:
+        if not speaks:
+            return USER_FAULT
+        raise
+    _check_names(args)
+    _take_gpu(meeting)
+    return _train(args, "pytorch")
+
+
+def _values_of_task(args: argparse.Namespace) -> dict[str, str]:
+    given = [name for name in ("nproc_per_node", "nnodes", "node_rank") if getattr(args, name) is not None]
+    if given:
+        flag = "--" + given[0].replace("_", "-")
+        raise XAgentError(f"{flag} with --launcher slurm: srun says how many processes there are (--nodes, --ntasks-per-node)")
+    return slurm.torchrun_environment(os.environ, args.master_addr, args.master_port)
+
+
+def _join_step(values: dict[str, str]) -> Meeting | None:
+    """Set the environment that torchrun would set, and meet the step's other tasks; None where there are none."""
+    slurm.set_environment(values)
+    if values["WORLD_SIZE"] == "1":
+        return None
+    is_first = values["RANK"] == "0"
+    meeting = _meet(keeps_store=is_first, opens_store=is_first, keepers=1)
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # the process group meets in the store that process 0 has opened
+    return meeting
+
+
+def _take_gpu(meeting: Meeting | None) -> None:
+    """Choose a task's GPU: Slurm shows each task all of its machine's, or only its own."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return
+    env, visible = os.environ, torch.cuda.device_count()
+    env["LOCAL_RANK"] = str(slurm.choose_gpu(int(env["LOCAL_RANK"]), int(env["LOCAL_WORLD_SIZE"]), visible))
+    if meeting is not None and visible == 1:
+        uuid = torch.cuda.get_device_properties(0).uuid
+        if not meeting.claim(f"gpu/{env['GROUP_RANK']}/{uuid}"):
+            raise XAgentError("two tasks were given the same GPU: ask Slurm for one each, with --gpus-per-task 1")
+
+
+def _refuse_tasks_that_train_alone(args: argparse.Namespace) -> None:
+    tasks = slurm.step_tasks(os.environ)
+    if tasks > 1 and args.launcher is None:
+        raise XAgentError(
+            f"srun started this command {tasks} times, and each would train on its own: add --launcher slurm to train together "
+            "(or --launcher none, each with a --work-dir of its own, if that is meant)"
+        )
+
+
+def _meet_other_machines() -> None:
+    """Join the processes of the other machines, where torchrun started this one (by xagent or by hand)."""
+    env = os.environ
+    machines, on_machine = int(env.get("GROUP_WORLD_SIZE", 1)), int(env.get("LOCAL_WORLD_SIZE", 1))
+    if machines > 1 and env.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        _meet(keeps_store=env.get("GROUP_RANK") == "0", opens_store=False, keepers=on_machine)
+
+
+def _meet(*, keeps_store: bool, opens_store: bool, keepers: int) -> Meeting:
+    from xagent.commands.meeting import Meeting, open_store
+
+    env = os.environ
+    rank, world = int(env["RANK"]), int(env["WORLD_SIZE"])
+    store = open_store(env["MASTER_ADDR"], int(env["MASTER_PORT"]), keep=opens_store, rank=rank, world=world)
+    meeting = Meeting(
+        store,
+        world=world,
+        guests=world - keepers,
+        keeps_store=keeps_store,
+        machine=int(env.get("GROUP_RANK", 0)),
+        when_told=answer_failure,
+    )
+    join_meeting(meeting)
+    return meeting
 
 
 def _check_names(args: argparse.Namespace) -> None:
@@ -93,7 +186,7 @@ def _train(args: argparse.Namespace, launcher: str) -> int | None:
     config = prepare_config(args, launcher)
     from xagent.engine.runner import train
 
-    if "LOCAL_WORLD_SIZE" in os.environ and launcher == "pytorch":
+    if "LOCAL_WORLD_SIZE" in os.environ and args.launcher != "slurm":
         check_devices(int(os.environ["LOCAL_WORLD_SIZE"]))
     train(config, resume=args.resume or _resume_of(config), launcher=launcher, dry_run=args.dry_run)
     end_process_of_several()
@@ -132,5 +225,4 @@ def prepare_config(args: argparse.Namespace, launcher: str = "none") -> Config:
 
 
 def _world_size(launcher: str) -> int:
-    variable = {"none": "", "pytorch": "WORLD_SIZE", "slurm": "SLURM_NTASKS"}[launcher]
-    return int(os.environ.get(variable) or 1)
+    return int(os.environ.get("WORLD_SIZE") or 1) if launcher == "pytorch" else 1

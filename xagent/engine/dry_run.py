@@ -50,13 +50,13 @@ class Schedule:
         return passes * self.steps_in_epoch + -(-rest // self.window)
 
 
-def describe_run(cfg: Config, launcher: str = "none") -> str:
+def describe_run(cfg: Config) -> str:
     """Build data, tokenizer and an empty model, and tell what a run would do.
 
     Raises:
         XAgentError: data or model can't be used as asked.
     """
-    world_size = int(os.environ.get("SLURM_NTASKS" if launcher == "slurm" else "WORLD_SIZE", 1))
+    world_size = int(os.environ.get("WORLD_SIZE", 1))
     check_sequence_parallel(cfg)
     shared = sequence_parallel_size(cfg)
     loader_for_groups(cfg.train_dataloader, shared, "train_dataloader")

@@ -84,7 +84,7 @@ def train(cfg: Config, resume: str | None = None, launcher: str = "none", dry_ru
     Args:
         cfg: with ``work_dir``; ``deepspeed`` names a JSON file.
         resume: ``auto`` for the newest valid checkpoint in the work dir (a fresh start where there is none), or a path.
-        launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
+        launcher: ``none``, or ``pytorch`` where the environment is as torchrun sets it (Slurm's is translated by the command).
         dry_run: build everything but the weights, and print what would happen.
 
     Raises:
@@ -93,8 +93,8 @@ def train(cfg: Config, resume: str | None = None, launcher: str = "none", dry_ru
     if dry_run:
         from xagent.engine.dry_run import describe_run
 
-        text = describe_run(cfg, launcher)
-        if int(os.environ.get("SLURM_PROCID" if launcher == "slurm" else "RANK", 0)) == 0:
+        text = describe_run(cfg)
+        if int(os.environ.get("RANK", 0)) == 0:
             print(text)
         return
     if resume != "auto" and resume is not None and not Path(resume).exists():
@@ -140,7 +140,7 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         **(cfg.get("default_hooks") or {}),
     }
     model = copy.copy(cfg.model)
-    model["use_activation_checkpointing"] = choose_checkpointing(cfg, _world_size(launcher))
+    model["use_activation_checkpointing"] = choose_checkpointing(cfg, int(os.environ.get("WORLD_SIZE", 1)))
     return AgentRunner(
         model=model,
         work_dir=cfg.work_dir,
@@ -164,10 +164,6 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         randomness=cfg.get("randomness") or dict(seed=42),
         cfg=cfg,
     )
-
-
-def _world_size(launcher: str) -> int:
-    return int(os.environ.get("SLURM_NTASKS" if launcher == "slurm" else "WORLD_SIZE", 1))
 
 
 def _check_work_dir(path: Path) -> None:

@@ -7,7 +7,6 @@ from them. mmengine's own assume a GPU, load without ``weights_only`` and write 
 from __future__ import annotations
 
 import datetime
-import os
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -46,19 +45,6 @@ _NOT_THE_WRAPPERS = ("type", "optimizer", "constructor", "loss_scale", "dtype")
 
 _FUSED_OR_NOT = {"fused", "foreach", "capturable", "differentiable"}
 TIMEOUT = datetime.timedelta(minutes=30)
-
-
-def use_slurm_environment() -> None:
-    """Translate Slurm's variables into torchrun's, so that one way of starting serves both."""
-    first_node = os.environ.get("SLURM_STEP_NODELIST") or os.environ.get("SLURM_NODELIST", "")
-    if "MASTER_ADDR" not in os.environ and first_node:
-        import subprocess
-
-        shown = subprocess.run(["scontrol", "show", "hostnames", first_node], capture_output=True, text=True, check=True)
-        os.environ["MASTER_ADDR"] = shown.stdout.split()[0]
-    os.environ.setdefault("MASTER_PORT", os.environ.get("PORT", "29500"))
-    for name, slurm in (("RANK", "SLURM_PROCID"), ("WORLD_SIZE", "SLURM_NTASKS"), ("LOCAL_RANK", "SLURM_LOCALID")):
-        os.environ.setdefault(name, os.environ[slurm])
 
 
 def random_state() -> dict[str, Any]:
@@ -213,8 +199,6 @@ class DistributedDataParallel(SingleDevice, DDPStrategy):
     """Several processes, each with the whole model."""
 
     def _setup_distributed(self, launcher: str = "pytorch", backend: str | None = None, **kwargs: Any) -> None:
-        if launcher == "slurm":
-            use_slurm_environment()
         device = local_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -249,8 +233,6 @@ class DeepSpeed(_Resumable, DeepSpeedStrategy):
     def _setup_distributed(self, launcher: str | None = None, backend: str | None = None, **kwargs: Any) -> None:
         import deepspeed
 
-        if launcher == "slurm":
-            use_slurm_environment()
         device = local_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
