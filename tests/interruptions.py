@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
+from xagent.errors import XAgentError
+
 
 class InterruptAt(Hook):
     """Press Ctrl-C after an iteration."""
@@ -50,3 +52,17 @@ class RaiseLearningRate(Hook):
         if runner.iter + 1 == self.after:
             for group in runner.optim_wrapper.param_groups:
                 group["lr"] *= self.factor
+
+
+class FailOnRank(Hook):
+    """Let one rank fail after its third iteration: with a fault of the user's, a crash, or a kill (-9)."""
+
+    def __init__(self, rank: int, fault: str) -> None:
+        self.rank, self.fault = rank, fault
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        if runner.rank != self.rank or runner.iter + 1 != 3:
+            return
+        if self.fault == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise {"user": XAgentError("the disk of one is full"), "crash": ZeroDivisionError("one of us")}[self.fault]

@@ -76,8 +76,14 @@ def run(args: argparse.Namespace) -> int | None:
         _meet_other_machines()
         return _train(args, args.launcher or "pytorch")
     processes = wanted_processes(args, os.environ)
-    if processes.nodes == 1:
-        _refuse_tasks_that_train_alone(args)
+    tasks = slurm.step_tasks(os.environ)
+    if tasks > 1 and processes.nodes == 1 and args.launcher is None:
+        if os.environ["SLURM_PROCID"] != "0":
+            return USER_FAULT  # task 0 tells it
+        raise XAgentError(
+            f"srun started this command {tasks} times, and each would train on its own: add --launcher slurm to train together "
+            "(or --launcher none, each with a --work-dir of its own, if that is meant)"
+        )
     if processes.total == 1:
         return _train(args, "none")
     if args.launcher == "none":
@@ -134,15 +140,6 @@ def _take_gpu(meeting: Meeting | None) -> None:
         uuid = torch.cuda.get_device_properties(0).uuid
         if not meeting.claim(f"gpu/{env['GROUP_RANK']}/{uuid}"):
             raise XAgentError("two tasks were given the same GPU: ask Slurm for one each, with --gpus-per-task 1")
-
-
-def _refuse_tasks_that_train_alone(args: argparse.Namespace) -> None:
-    tasks = slurm.step_tasks(os.environ)
-    if tasks > 1 and args.launcher is None:
-        raise XAgentError(
-            f"srun started this command {tasks} times, and each would train on its own: add --launcher slurm to train together "
-            "(or --launcher none, each with a --work-dir of its own, if that is meant)"
-        )
 
 
 def _meet_other_machines() -> None:
