@@ -332,5 +332,6 @@ def _check_resumable(path: Path, world_size: int, kind: str, resume: bool) -> No
     if manifest.world_size != world_size:
         raise CheckpointError(
             f"{path}: it was written by {manifest.world_size} process(es) and {world_size} are running now; the data position, "
-            f"random states and optimizer parts belong to the old number. Start with --nproc-per-node {manifest.world_size}"
+            "random states and optimizer parts belong to the old number. Start as many: "
+            f"--nproc-per-node {manifest.world_size} on one machine, srun --ntasks {manifest.world_size} under Slurm"
         )
