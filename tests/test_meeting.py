@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,30 +28,31 @@ exits.join_meeting(member)
 """
 
 
-def meet(tmp_path: Path, body: str, **env: str) -> tuple[list[int], list[str], float]:
-    """Run two processes; give exit codes, standard errors, and seconds."""
+def meet(tmp_path: Path, body: str, **env: str) -> tuple[list[int], list[str]]:
+    """Run two processes; give exit codes and standard errors."""
     (tmp_path / "member.py").write_text(MEMBER.format(body=body))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     inherited = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK")}
+    inherited |= {"PYTHONPATH": str(ROOT), "TORCH_CPP_LOG_LEVEL": "ERROR", **env}  # no word of tries before the store is there
     words = [sys.executable, str(tmp_path / "member.py")]
-    began = time.monotonic()
     members = [
-        subprocess.Popen(
-            [*words, str(rank), str(port)], env={**inherited, "PYTHONPATH": str(ROOT), **env}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in (0, 1)
+        subprocess.Popen([*words, str(rank), str(port)], env=inherited, stderr=subprocess.PIPE, text=True) for rank in (0, 1)
     ]
-    errors = [member.communicate(timeout=300)[1] for member in members]
-    return [member.returncode for member in members], errors, time.monotonic() - began
+    try:
+        errors = [member.communicate(timeout=900)[1] for member in members]
+    finally:
+        for member in members:
+            member.kill()
+    return [member.returncode for member in members], errors
 
 
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_fault_of_one_is_told_and_ends_the_other(tmp_path: Path, failing: int) -> None:
-    body = f"if rank == {failing}:\n    exits.report_fault('no such data')\n    sys.exit(2)\ntime.sleep(290)"
-    codes, errors, seconds = meet(tmp_path, body)
-    assert codes == [2, 2] and seconds < 280
+    body = f"if rank == {failing}:\n    exits.report_fault('no such data')\n    sys.exit(2)\ntime.sleep(3600)"
+    codes, errors = meet(tmp_path, body)
+    assert codes == [2, 2]
     assert errors[failing] == "xagent: error: no such data\n" and errors[1 - failing] == ""
 
 
@@ -62,35 +62,35 @@ def test_what_follows_from_anothers_failure_is_not_shown(tmp_path: Path) -> None
         "if rank == 0:\n    while not member._store.check(['first']): time.sleep(0.01)\n    exits.report_lost('lost a partner')\n"
         "else:\n    exits.report_crash('the crash')\nsys.exit(1)"
     )
-    codes, errors, _ = meet(tmp_path, body)
+    codes, errors = meet(tmp_path, body)
     assert codes == [1, 1]
     assert errors == ["", "the crash\n"]
 
 
 def test_two_different_faults_are_both_shown(tmp_path: Path) -> None:
-    codes, errors, _ = meet(tmp_path, "member._ended.set()\nexits.report_fault(f'fault {rank}')\nsys.exit(2)")
+    codes, errors = meet(tmp_path, "member._ended.set()\nexits.report_fault(f'fault {rank}')\nsys.exit(2)")
     assert codes == [2, 2]
     assert errors == ["xagent: error: fault 0\n", "xagent: error: fault 1\n"]
 
 
 def test_on_another_machine_the_starter_is_left_the_message(tmp_path: Path) -> None:
-    body = "if rank == 1:\n    exits.report_crash('the crash')\n    sys.exit(1)\ntime.sleep(290)"
-    codes, errors, _ = meet(tmp_path, body, XAGENT_FAULT_DIR=str(tmp_path), LOCAL_RANK="0")
+    body = "if rank == 1:\n    exits.report_crash('the crash')\n    sys.exit(1)\ntime.sleep(3600)"
+    codes, errors = meet(tmp_path, body, XAGENT_FAULT_DIR=str(tmp_path), LOCAL_RANK="0")
     assert codes == [1, 1] and errors == ["", ""]
     assert (tmp_path / "crash_00001").read_text() == "the crash"
     assert (tmp_path / "told_crash_00000").read_text() == "on machine 1: the crash"
 
 
 def test_the_end_of_who_keeps_the_store_ends_the_others(tmp_path: Path) -> None:
-    body = "if rank == 0:\n    while member._store.add('arrived', 0) < 2: time.sleep(0.01)\n    os._exit(9)\ntime.sleep(290)"
-    codes, errors, seconds = meet(tmp_path, body)
-    assert codes == [9, 1] and seconds < 280
+    body = "if rank == 0:\n    while member._store.add('arrived', 0) < 2: time.sleep(0.01)\n    os._exit(9)\ntime.sleep(3600)"
+    codes, errors = meet(tmp_path, body)
+    assert codes == [9, 1]
     assert "process 0 of the training, which keeps the others together, has ended" in errors[1]
 
 
 def test_who_keeps_the_store_waits_for_the_others_when_all_end_well(tmp_path: Path) -> None:
     body = "time.sleep(3 * rank)\nmember._store.set(f'done{rank}', 'x')\nmember.end()"
-    assert meet(tmp_path, body)[:2] == ([0, 0], ["", ""])
+    assert meet(tmp_path, body) == ([0, 0], ["", ""])
 
 
 def test_a_taken_port_is_named() -> None:
