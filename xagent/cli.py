@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, redirect_stderr
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from importlib import import_module
 from io import StringIO
 from typing import NoReturn
@@ -124,7 +124,8 @@ def _dispatch(words: list[str]) -> int:
     parser = Parser(prog=f"xagent {name}", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     module.add_arguments(parser)
     arguments = [_dashed(word) for word in words[1:]]
-    with nullcontext() if speaks_for_all(arguments) else redirect_stderr(StringIO()):
+    aloud: AbstractContextManager[object] = nullcontext() if speaks_for_all(arguments) else redirect_stderr(StringIO())
+    with aloud:
         args = parser.parse_args(arguments)
     args.argv = [name, *arguments]
     run: Callable[[argparse.Namespace], int | None] = module.run
