@@ -159,14 +159,16 @@ def _failed(error: object, folder: Path) -> int:
     if crash is not None:
         report_crash(crash)
         return OUR_FAULT
-    killed = next((-code for code in codes if code < 0), None)
-    if killed is not None:
-        print(f"xagent: a training process was ended by {signal.Signals(killed).name}{_hint(killed)}", file=sys.stderr)
-        return 128 + killed
+    returned = [code for code in codes if code > 0]
+    signals = sorted((-code for code in codes if code < 0), key=lambda number: number == signal.SIGTERM)
+    # When one process has failed, torch's agent ends the others by SIGTERM: that is no cause.
+    if signals and (signals[0] != signal.SIGTERM or not returned):
+        print(f"xagent: a training process was ended by {signal.Signals(signals[0]).name}{_hint(signals[0])}", file=sys.stderr)
+        return 128 + signals[0]
     lost = lost_partner(folder)
     if lost is not None:
         print(lost, file=sys.stderr)
-    return codes[0] or OUR_FAULT
+    return next(iter(returned), OUR_FAULT)
 
 
 def _hint(number: int) -> str:
