@@ -74,6 +74,7 @@ def run(args: argparse.Namespace) -> int | None:
         return _train_in_step(args)
     if "LOCAL_RANK" in os.environ:
         _meet_other_machines()
+        _check_names(args)
         return _train(args, args.launcher or "pytorch")
     processes = wanted_processes(args, os.environ)
     tasks = slurm.step_tasks(os.environ)
@@ -84,6 +85,7 @@ def run(args: argparse.Namespace) -> int | None:
             f"srun started this command {tasks} times, and each would train on its own: add --launcher slurm to train together "
             "(or --launcher none, each with a --work-dir of its own, if that is meant)"
         )
+    _check_names(args)
     if processes.total == 1:
         return _train(args, "none")
     if args.launcher == "none":
