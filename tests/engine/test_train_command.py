@@ -14,6 +14,7 @@ from tiny_models import VALIDATION, VOCABULARY, held_out_in, losses_in, write_da
 
 from xagent import cli
 from xagent.engine.dry_run import Schedule
+from xagent.engine.hooks import LossCurveHook
 from xagent.model.checkpoint import find_checkpoints
 
 
@@ -180,3 +181,17 @@ def test_a_build_that_was_cut_off_is_named(tmp_path: Path, monkeypatch: pytest.M
     strategy._warn_of_left_locks()
     assert [text.partition(": ")[0] for text in said] == [str(tmp_path / "old/lock"), str(tmp_path / "py311_cpu/old/lock")]
     assert "50 minutes ago" in said[0] and "delete the file" in said[0]
+
+
+def test_a_failure_after_the_last_step_loses_no_training(configs, train_cli, capsys, monkeypatch, tmp_path: Path) -> None:
+    """The curve is drawn when all is trained: a full disk or a broken font there must not cost the run."""
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no curve today")
+
+    monkeypatch.setattr(LossCurveHook, "after_train", broken)
+    curve = "\nfrom xagent.engine.hooks import LossCurveHook\ncustom_hooks = [dict(type=LossCurveHook)]\n"
+    config = configs("broken", parts=[curve])
+    assert train_cli(config, tmp_path / "work") == 1
+    assert "no curve today" in capsys.readouterr().err
+    assert [path.name for path in find_checkpoints(tmp_path / "work")] == ["iter_40.pth"]

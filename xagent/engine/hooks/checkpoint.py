@@ -77,8 +77,11 @@ class CheckpointHook(Hook):
             self._save(runner, done)
 
     def after_train_epoch(self, runner: Any, metrics: Any = None) -> None:
-        """Save at an epoch's end, when schedulers that count epochs have moved on."""
-        if self._due:
+        """Save at an epoch's end, when schedulers that count epochs have moved on.
+
+        After the last one too, due or not: whatever fails later, in plots or last samples, loses no training.
+        """
+        if self._due or runner.iter >= runner.max_iters:
             self._save(runner, runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
