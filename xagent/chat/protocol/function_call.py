@@ -11,17 +11,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from xagent.chat.message import Message, ToolSpec
-from xagent.chat.protocol.base import ParsedReply, Protocol
+from xagent.chat.protocol.base import ParsedReply
 from xagent.chat.protocol.fields import FieldPattern, read_fields, write_name
 from xagent.chat.protocol.objects import dump_arguments
-from xagent.chat.protocol.thinking import (
-    TAGS,
-    UNFINISHED,
-    is_unfinished_thought,
-    split_thought,
-    with_thought_apart,
-    write_thought,
-)
+from xagent.chat.protocol.thinking import TAGS, ThinkingProtocol, write_thought
 from xagent.chat.protocol.tools import Parameter, parameters_of, schema_beyond_parameters
 
 _PATTERN = FieldPattern("Action", "Action Input")
@@ -32,7 +25,7 @@ _FORMAT = (
 )
 
 
-class FunctionCallProtocol(Protocol):
+class FunctionCallProtocol(ThinkingProtocol):
     """``Action:`` and ``Action Input:`` lines; an answer is plain text, a result stands as it is."""
 
     name: ClassVar[str] = "function_call"
@@ -57,20 +50,13 @@ class FunctionCallProtocol(Protocol):
         """Give the result as it is."""
         return content
 
-    def parse(self, text: str) -> ParsedReply:
+    def parse_said(self, thought: str | None, said: str) -> ParsedReply:
         """Read the calls and the text around them."""
-        if is_unfinished_thought(text):
-            return ParsedReply("incomplete", error=UNFINISHED, rest=text)
-        thought, said = split_thought(text)
         found = read_fields(said, _PATTERN)
         calls = tuple(found.calls)
         if found.error:
             return ParsedReply("incomplete", found.text, thought, calls, found.error, found.rest)
         return ParsedReply("calls" if calls else "answer", found.text, thought, calls, rest=found.rest)
-
-    def canonical(self, message: Message) -> Message:
-        """Give a message with a thought in tags as its reasoning."""
-        return with_thought_apart(super().canonical(message))
 
 
 def _describe(tool: ToolSpec) -> str:

@@ -11,17 +11,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from xagent.chat.message import Message, ToolSpec
-from xagent.chat.protocol.base import ParsedReply, Protocol
+from xagent.chat.protocol.base import ParsedReply
 from xagent.chat.protocol.objects import read_object
 from xagent.chat.protocol.scan import Scan, object_to_call
-from xagent.chat.protocol.thinking import (
-    TAGS,
-    UNFINISHED,
-    is_unfinished_thought,
-    split_thought,
-    with_thought_apart,
-    write_thought,
-)
+from xagent.chat.protocol.thinking import TAGS, ThinkingProtocol, write_thought
 
 _CALL = re.compile("<tool_call>")
 _CALL_OR_RESULT = re.compile("<tool_call>|<tool_response>")
@@ -36,7 +29,7 @@ _FOOTER = (
 )
 
 
-class HermesProtocol(Protocol):
+class HermesProtocol(ThinkingProtocol):
     """One JSON object in its own tags for every call."""
 
     name: ClassVar[str] = "hermes"
@@ -61,11 +54,8 @@ class HermesProtocol(Protocol):
         """Write one result in its tags."""
         return f"<tool_response>\n{content}\n</tool_response>"
 
-    def parse(self, text: str) -> ParsedReply:
+    def parse_said(self, thought: str | None, said: str) -> ParsedReply:
         """Read the calls and the text around them; tags inside a call's strings are data."""
-        if is_unfinished_thought(text):
-            return ParsedReply("incomplete", error=UNFINISHED, rest=text)
-        thought, said = split_thought(text)
         scan = Scan(said)
         while found := scan.search(_CALL_OR_RESULT if scan.calls else _CALL):
             if found[0] == "<tool_response>":
@@ -78,7 +68,3 @@ class HermesProtocol(Protocol):
             end = _END.match(said, read[1])
             scan.take([call], found.start(), end.end() if end else read[1])
         return scan.reply(thought)
-
-    def canonical(self, message: Message) -> Message:
-        """Give a message with a thought in tags as its reasoning."""
-        return with_thought_apart(super().canonical(message))

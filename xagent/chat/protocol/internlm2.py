@@ -13,17 +13,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from xagent.chat.message import Message, ToolCall, ToolSpec
-from xagent.chat.protocol.base import ParsedReply, Protocol, Span
+from xagent.chat.protocol.base import ParsedReply, Span
 from xagent.chat.protocol.objects import read_object
 from xagent.chat.protocol.scan import Scan, object_to_call
-from xagent.chat.protocol.thinking import (
-    TAGS,
-    UNFINISHED,
-    is_unfinished_thought,
-    split_thought,
-    with_thought_apart,
-    write_thought,
-)
+from xagent.chat.protocol.thinking import TAGS, ThinkingProtocol, is_unfinished_thought, split_thought, write_thought
 
 INTERPRETER = "IPythonInterpreter"
 """The tool whose calls are code."""
@@ -36,7 +29,7 @@ _CODE = "```python\n{code}\n```"
 _FENCED = re.compile(r"```[a-z]*\n(.*?)\n?```", re.DOTALL)
 
 
-class InternLM2Protocol(Protocol):
+class InternLM2Protocol(ThinkingProtocol):
     """``<|action_start|><|plugin|>`` with one JSON object, or ``<|interpreter|>`` with code, up to ``<|action_end|>``."""
 
     name: ClassVar[str] = "internlm2"
@@ -70,21 +63,14 @@ class InternLM2Protocol(Protocol):
         """Results come from the ``environment``, which names what they are of."""
         return f"environment name={_INTERPRETER if name == INTERPRETER else _PLUGIN}"
 
-    def parse(self, text: str) -> ParsedReply:
+    def parse_said(self, thought: str | None, said: str) -> ParsedReply:
         """Read the calls and the text around them."""
-        if is_unfinished_thought(text):
-            return ParsedReply("incomplete", error=UNFINISHED, rest=text)
-        thought, said = split_thought(text)
         scan = Scan(said)
         for action in _actions(said):
             if isinstance(action.call, str):
                 return scan.incomplete(thought, action.call, action.start)
             scan.take([action.call], action.start, action.end)
         return scan.reply(thought)
-
-    def canonical(self, message: Message) -> Message:
-        """Give a message with a thought in tags as its reasoning."""
-        return with_thought_apart(super().canonical(message))
 
     def markup(self, text: str, unfinished: bool = False) -> Iterable[Span]:
         """Find the special tokens around complete calls, and those that begin an unfinished one."""

@@ -13,17 +13,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from xagent.chat.message import Message, ToolCall, ToolSpec
-from xagent.chat.protocol.base import ParsedReply, Protocol
+from xagent.chat.protocol.base import ParsedReply
 from xagent.chat.protocol.objects import read_value
 from xagent.chat.protocol.scan import Scan, object_to_call
-from xagent.chat.protocol.thinking import (
-    TAGS,
-    UNFINISHED,
-    is_unfinished_thought,
-    split_thought,
-    with_thought_apart,
-    write_thought,
-)
+from xagent.chat.protocol.thinking import TAGS, ThinkingProtocol, write_thought
 
 _HEADER = (
     "You have access to the following functions. To call a function, please respond with JSON for a function call. "
@@ -37,7 +30,7 @@ _BEGUN = re.compile(r"""\[?\s*\{\s*["'](?:name|type|function)["']\s*:""")
 _ARGUMENTS = ("parameters", "arguments")
 
 
-class Llama3JsonProtocol(Protocol):
+class Llama3JsonProtocol(ThinkingProtocol):
     """A call is a JSON object at the beginning of a line; several follow each other, one a line."""
 
     name: ClassVar[str] = "llama3_json"
@@ -64,11 +57,8 @@ class Llama3JsonProtocol(Protocol):
         """Results come from ``ipython``."""
         return "ipython"
 
-    def parse(self, text: str) -> ParsedReply:
+    def parse_said(self, thought: str | None, said: str) -> ParsedReply:
         """Read the calls, also several on a line or in a list; objects that are no calls, and other text, are content."""
-        if is_unfinished_thought(text):
-            return ParsedReply("incomplete", error=UNFINISHED, rest=text)
-        thought, said = split_thought(text)
         scan = Scan(said)
         found = scan.search(_FIRST)
         while found:
@@ -83,10 +73,6 @@ class Llama3JsonProtocol(Protocol):
                 scan.skip(end)
             found = (_NEXT.match(said, end) if calls else None) or scan.search(_FIRST)
         return scan.reply(thought)
-
-    def canonical(self, message: Message) -> Message:
-        """Give a message with a thought in tags as its reasoning."""
-        return with_thought_apart(super().canonical(message))
 
 
 def _begun(text: str, start: int) -> str | list[ToolCall]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from dataclasses import replace
 
 from xagent.chat.message import Message
+from xagent.chat.protocol.base import ParsedReply, Protocol
 
 _THOUGHT = re.compile(r"\s*<think>(.*?)</think>", re.DOTALL)
 _BEGUN = re.compile(r"\s*<think>")
@@ -37,3 +39,21 @@ def with_thought_apart(message: Message) -> Message:
         return message
     reasoning, content = split_thought(message.content)
     return replace(message, reasoning=reasoning, content=content.strip())
+
+
+class ThinkingProtocol(Protocol):
+    """A protocol whose replies may begin with a thought in tags."""
+
+    def parse(self, text: str) -> ParsedReply:
+        """Read the thought, and what follows it."""
+        if is_unfinished_thought(text):
+            return ParsedReply("incomplete", error=UNFINISHED, rest=text)
+        return self.parse_said(*split_thought(text))
+
+    @abstractmethod
+    def parse_said(self, thought: str | None, said: str) -> ParsedReply:
+        """Read the calls of what follows the thought, and the text around them; ``thought`` is the reply's reasoning."""
+
+    def canonical(self, message: Message) -> Message:
+        """Give a message with a thought in tags as its reasoning."""
+        return with_thought_apart(super().canonical(message))
