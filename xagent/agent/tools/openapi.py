@@ -67,13 +67,13 @@ def openapi_tools(place: str, *, headers: Mapping[str, str] | None = None, timeo
     document = Document(place)
     operations = []
     for path, named in document.content["paths"].items():
-        item = document.follow(named or {})
+        item = document.follow({} if named is None else named, str(path))
         for method in _METHODS:
             if method not in item:
                 continue
             try:
                 operations.append(_operation(document, str(path), method, item, headers or {}))
-            except (KeyError, TypeError, AttributeError, ValueError) as error:
+            except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
                 what = f"{place}: {method.upper()} {path} is not written as OpenAPI 3 asks"
                 raise ConfigError(f"{what}: {type(error).__name__}: {error}") from error
     if not operations:
@@ -93,7 +93,6 @@ def _operation(document: Document, path: str, method: str, item: Mapping[str, An
     shared = document.resolve({key: item[key] for key in ("parameters", "servers") if key in item})
     found = document.resolve({key: value for key, value in item[method].items() if key in _READ})
     where = f"{document.place}: {method.upper()} {path}"
-    name = found.get("operationId") or f"{method}_{path.strip('/')}"
     listed = {(one["name"], one["in"]): one for one in [*shared.get("parameters", []), *found.get("parameters", [])]}
     places = {
         str(one["name"]): one
@@ -104,7 +103,7 @@ def _operation(document: Document, path: str, method: str, item: Mapping[str, An
     required = [name for name, one in places.items() if one.get("required") or one["in"] == "path"]
     body, content_type = _add_body(found.get("requestBody"), properties, required, where)
     return Operation(
-        name=re.sub(r"[^\w.-]+", "_", str(name)).strip("_"),
+        name=_name(found.get("operationId") or "") or _name(f"{method}_{path.strip('/')}"),
         method=method,
         server=document.server(found, shared),
         path=quote(path, safe=_SAFE_IN_PATHS),
@@ -115,6 +114,11 @@ def _operation(document: Document, path: str, method: str, item: Mapping[str, An
         content_type=content_type,
         headers=headers,
     )
+
+
+def _name(text: Any) -> str:
+    """Give a tool's name in letters, digits and ``_.-``."""
+    return re.sub(r"[^\w.-]+", "_", str(text)).strip("_")
 
 
 def _described(parameter: Mapping[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Tool:
         note: what people should know who attach it, such as how the interpreter is fenced; the model doesn't see it.
 
     Raises:
-        ConfigError: the parameters are no valid JSON schema of an object, or a limit is not above 0.
+        ConfigError: the parameters are no valid JSON schema of an object, or are nested too deeply to be checked; or a limit is
+            not above 0.
     """
 
     spec: ToolSpec
@@ -66,6 +67,8 @@ class Tool:
             validator_for(schema, default=Draft202012Validator).check_schema(schema)
         except DataError as error:
             raise ConfigError(str(error)) from error
+        except RecursionError:
+            raise ConfigError(f"tool {name!r}: its parameters are nested too deeply; leave out what is in the depths") from None
         except SchemaError as error:
             place = "/".join(map(str, error.path)) or "top"
             raise ConfigError(f"tool {name!r}: its parameters are no JSON schema (at {place}): {error.message[:200]}") from error
