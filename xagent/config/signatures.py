@@ -157,7 +157,7 @@ def _fits(value: Any, hint: Any) -> bool | None:
     """Return whether the value fits, or None when the annotation is not a simple one."""
     origin = typing.get_origin(hint) or hint
     if origin is typing.Literal:
-        return value in typing.get_args(hint)
+        return any(value == choice and isinstance(value, bool) is isinstance(choice, bool) for choice in typing.get_args(hint))
     if origin is type(None):
         return value is None
     if origin is float:
