@@ -172,6 +172,24 @@ def test_copy_cfg_writes_one_flat_file_and_never_over_another(tmp_path: Path, ca
 # --- train: arguments and launching -------------------------------------------------------------------------------
 
 
+def test_copy_cfg_where_it_can_t_write(tmp_path: Path, capsys):
+    name = "nano_qlora_agent"
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / f"{name}_copy.py").symlink_to(tmp_path / "nowhere")
+    for folder, words in [
+        (tmp_path / "file", f"can't write {tmp_path}/file/{name}_copy.py: "),
+        (tmp_path / ("n" * 300), "File name too long"),
+        (tmp_path / "links", "_copy.py is there already; remove it, or copy to another folder"),
+    ]:
+        assert main(["copy-cfg", name, str(folder)]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("xagent: error: ") and words in said and "Traceback" not in said
+    assert main(["copy-cfg", "no_such_config", str(tmp_path)]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "links"]
+    assert (tmp_path / "file").read_text() == "mine" and not (tmp_path / "nowhere").exists()
+
+
 def test_underscored_options_are_the_same(capsys):
     assert main(["train", "gone", "--work_dir=a_b", "--cfg_options", "max_length=1"]) == 2
     assert "no config 'gone'" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from xagent.errors import OutputError
@@ -31,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
 
     source = find_config(args.config)
     target = args.folder / f"{source.stem}_copy.py"
-    if target.exists():
+    if os.path.lexists(target):
         raise OutputError(f"{target} is there already; remove it, or copy to another folder")
     from xagent.config.flatten import flatten, join
     from xagent.config.write import write_atomically

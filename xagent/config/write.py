@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,5 +84,6 @@ def write_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):  # no folder, a name too long: then there is nothing to take away
+            temporary.unlink()
         raise OutputError(f"can't write {path}: {error.strerror or error}") from error
