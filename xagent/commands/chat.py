@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from xagent.agent.tools.selection import add_tools_argument
+from xagent.commands.options import add_placement, add_sampling, add_speech
 
 if TYPE_CHECKING:
     from xagent.agent.session import AgentSession
@@ -42,8 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WORD",
         help="texts that end a reply; after Observation: you type the observation, and the model goes on in the same turn",
     )
-    parser.add_argument("--protocol", metavar="NAME", help="the tool protocol (default: xagent.json's, else react)")
-    parser.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
+    add_speech(parser)
     parser.add_argument("--language", choices=("en", "zh"), help="of the text that shows the tools (default: the protocol's)")
     parser.add_argument("--load", metavar="FILE", help="go on with the last conversation of a file")
     parser.add_argument(
@@ -57,13 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_replying(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the model replies")
-    group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: %(default)s)")
-    group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="what is drawn from (default: %(default)s)")
+    add_sampling(group)
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
     group.add_argument("--max-new-tokens", type=int, default=512, metavar="N", help="a reply is cut there (default: %(default)s)")
     group.add_argument("--max-turn", type=int, default=6, metavar="N", help="replies to one question (default: %(default)s)")
-    group.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="of the weights (default: the checkpoint's)")
-    group.add_argument("--device", default="auto", metavar="NAME", help="where to compute (default: %(default)s)")
+    add_placement(group)
     group.add_argument("--load-in-4bit", action="store_true", help="load the weights in NF4")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xagent.commands.options import add_verb
+from xagent.commands.options import add_verb, add_verbs
 
 EXAMPLES = """examples:
   xagent convert agent_flan data/agent_flan
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments."""
     parser.description = "Convert data, checkpoints and adapters."
     parser.epilog = EXAMPLES
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser)
+    verbs = add_verbs(parser)
     _add_agent_flan(verbs)
     _add_pth_to_hf(verbs)
     _add_merge(verbs)

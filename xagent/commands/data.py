@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from xagent.commands.options import add_cfg_options, add_verb
+from xagent.commands.options import add_cfg_options, add_verb, add_verbs
 
 EXAMPLES = """examples:
   xagent data prepare my_config.py /shared/prepared/my_data
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments."""
     parser.description = "Make training data ready before a run."
     parser.epilog = EXAMPLES
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser)
+    verbs = add_verbs(parser)
     prepare = add_verb(
         verbs,
         "prepare",

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xagent.commands.options import add_verb
+from xagent.commands.options import add_placement, add_sampling, add_speech, add_verb, add_verbs
 from xagent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the sub-commands and their arguments."""
     parser.description = "Score a model."
     parser.epilog = EXAMPLES
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser)
+    verbs = add_verbs(parser)
     agent = add_verb(
         verbs,
         "agent",
@@ -69,16 +69,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_replying(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the model replies")
     group.add_argument("--repeats", type=int, default=1, metavar="K", help="tries at each item; gives pass^1 to pass^K")
-    group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: %(default)s)")
-    group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="what is drawn from (default: %(default)s)")
+    add_sampling(group)
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="a reply is cut there (default: 512; playground: 224)")
     group.add_argument("--max-turn", type=int, default=6, metavar="N", help="replies of one episode (default: %(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="prompts that run together (default: %(default)s)")
-    group.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
-    group.add_argument("--protocol", metavar="NAME", help="the tool protocol (default: xagent.json's, else react)")
-    group.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="of the weights (default: the checkpoint's)")
-    group.add_argument("--device", default="auto", metavar="NAME", help="where to compute (default: %(default)s)")
+    add_speech(group)
+    add_placement(group)
 
 
 def run(args: argparse.Namespace) -> int | None:

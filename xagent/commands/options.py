@@ -18,13 +18,18 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_verbs(parser: argparse.ArgumentParser) -> argparse._SubParsersAction:
+    """Give what :func:`add_verb` adds a command's sub-commands to; one of them must be named."""
+    return parser.add_subparsers(dest="verb", required=True, metavar="WHAT", parser_class=argparse.ArgumentParser)
+
+
 def add_verb(
     verbs: argparse._SubParsersAction, name: str, help_: str, examples: str, description: str = ""
 ) -> argparse.ArgumentParser:
     """Add a sub-command of a command; with an underscore in its name a hyphen is understood too.
 
     Args:
-        verbs: what ``parser.add_subparsers`` gave.
+        verbs: what :func:`add_verbs` gave.
         description: what its own help begins with; default: the short help as a sentence.
     """
     parser: argparse.ArgumentParser = verbs.add_parser(
@@ -37,3 +42,21 @@ def add_verb(
         allow_abbrev=False,
     )
     return parser
+
+
+def add_sampling(group: argparse._ArgumentGroup) -> None:
+    """Add `--temperature` and `--top-p`."""
+    group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: %(default)s)")
+    group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="what is drawn from (default: %(default)s)")
+
+
+def add_speech(group: argparse._ActionsContainer) -> None:
+    """Add `--template` and `--protocol`, the words in which a model is spoken to."""
+    group.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
+    group.add_argument("--protocol", metavar="NAME", help="the tool protocol (default: xagent.json's, else react)")
+
+
+def add_placement(group: argparse._ArgumentGroup) -> None:
+    """Add `--dtype` and `--device`, of the weights that are loaded."""
+    group.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="of the weights (default: the checkpoint's)")
+    group.add_argument("--device", default="auto", metavar="NAME", help="where to compute (default: %(default)s)")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xagent.commands.options import add_placement, add_sampling, add_speech
 from xagent.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,8 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_replying(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how the model replies, where a request does not say")
-    group.add_argument("--temperature", type=float, default=0.0, metavar="T", help="0 is greedy (default: %(default)s)")
-    group.add_argument("--top-p", type=float, default=1.0, metavar="P", help="what is drawn from (default: %(default)s)")
+    add_sampling(group)
     group.add_argument("--max-tokens", type=int, default=2048, metavar="N", help="a reply is cut there (default: %(default)s)")
     group.add_argument(
         "--stop-words", nargs="+", default=[], metavar="WORD", help="end every reply and stay in it, as with SWIFT (Observation:)"
@@ -76,10 +76,8 @@ def _add_replying(parser: argparse.ArgumentParser) -> None:
         "--engine", choices=("transformers", "vllm"), default="transformers", help="what runs it (default: %(default)s)"
     )
     loading.add_argument("--base-url", metavar="URL", help=f"the running vLLM server; its key: {VLLM_KEY}")
-    loading.add_argument("--template", metavar="NAME", help="the chat template (default: xagent.json's, else the tokenizer's)")
-    loading.add_argument("--protocol", metavar="NAME", help="the tool protocol (default: xagent.json's, else react)")
-    loading.add_argument("--dtype", choices=("bf16", "fp16", "fp32"), help="of the weights (default: the checkpoint's)")
-    loading.add_argument("--device", default="auto", metavar="NAME", help="where to compute (default: %(default)s)")
+    add_speech(loading)
+    add_placement(loading)
     loading.add_argument("--load-in-4bit", action="store_true", help="NF4 weights (bitsandbytes)")
     loading.add_argument(
         "--max-batch-size", type=int, default=16, metavar="N", help="replies that share a step (default: %(default)s)"
