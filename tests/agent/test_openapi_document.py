@@ -128,7 +128,8 @@ def test_a_path_without_operations_is_none(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "name"), [("list pets!", "list_pets"), (7, "7"), ("???", "get_pets_id_x"), ("", "get_pets_id_x"), (None, "get_pets_id_x")]
+    ("identity", "name"),
+    [("list pets!", "list_pets"), (7, "7"), ("???", "get_pets_id_x"), ("", "get_pets_id_x"), (None, "get_pets_id_x")],
 )
 def test_a_tool_has_a_name_that_every_protocol_can_write(path: Path, identity: Any, name: str) -> None:
     path.write_text(json.dumps({**START, "paths": {"/pets/{id}/x/": {"get": {"operationId": identity}}}}), encoding="utf-8")

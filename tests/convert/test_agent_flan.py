@@ -12,9 +12,12 @@ from pathlib import Path
 
 import datasets
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xagent.convert import agent_flan, output
 from xagent.convert.agent_flan import FILE_STEMS, convert_agent_flan, describe_report
+from xagent.convert.agent_flan_rows import ROLES, RowFault, parse_row
 from xagent.errors import DataError, OutputError
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "convert_agentflan.py"
@@ -142,6 +145,40 @@ def test_a_damaged_result_is_not_taken_for_done(raw, tmp_path):
         convert_agent_flan(raw)
 
 
+@pytest.mark.parametrize("report", ["[]", "{}", "{", '{"format": 1}', "lacks format", "lacks files", "names other outputs"])
+def test_a_report_that_is_damaged_proves_nothing(raw, tmp_path, report):
+    convert_agent_flan(raw)
+    path = tmp_path / "data_converted" / "conversion_report.json"
+    stored = json.loads(path.read_text())
+    if report.startswith("lacks"):
+        del stored[report.split()[1]]
+        report = json.dumps(stored)
+    elif report == "names other outputs":
+        report = json.dumps({**stored, "outputs": {"none.arrow": 1}})
+    path.write_text(report)
+    with pytest.raises(OutputError, match="exists and is not empty"):
+        convert_agent_flan(raw)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=40) | st.from_regex(r'\{"conversation": ?\[?[{}\[\]",:a-z0-9\\]{0,30}', fullmatch=True).map(str.encode))
+def test_any_line_is_a_conversation_or_a_fault(line):
+    with pytest.raises(RowFault):
+        parse_row(line)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(ROLES)), st.text(), st.sampled_from([None, True, False])), min_size=1),
+    st.none() | st.text() | st.integers(),
+)
+def test_any_conversation_comes_through_unchanged(messages, identity):
+    row = {"conversation": [dict(zip(("role", "content", "loss"), each, strict=True)) for each in messages], "id": identity}
+    expected = [{"role": ROLES[role], "content": content, "loss": loss} for role, content, loss in messages]
+    found = parse_row(json.dumps(row).encode())
+    assert found == (expected, None if identity is None else str(identity))
+
+
 BROKEN = {
     '{"conversation": [': "is no valid JSON: Expecting value at column 19",
     "[1, 2]": "expected an object with a list 'conversation', got list [1, 2]",
@@ -154,10 +191,17 @@ BROKEN = {
     '{"conversation": [{"role": "user", "content": "", "loss": 2}]}': "message 0 (role 'user'): loss must be true, false or",
     '{"conversation": [{"role": "user", "content": "x"}], "id": [1]}': "id must be text or a number, got list [1]",
     '{"conversation": [{"role": "user", "content": "\\ud800"}]}': "message 0: holds half of a surrogate pair",
+    '{"conversation": [{"role": "user", "content": "x"}], "id": "\\udfff"}': "id: holds half of a surrogate pair",
+    '{"conversation": [{"role": "user", "content": "x"}], "id": true}': "id must be text or a number, got bool True",
+    '{"conversation": {}}': "expected an object with a list 'conversation', got an object with the keys conversation",
+    "{}": "expected an object with a list 'conversation', got an object with the keys (none)",
+    '{"conversation": [{"content": "x"}]}': "message 0: unknown role None; expected one of system, user",
+    '{"conversation": [{}, ' + "1" * 5000 + "]}": "holds a number of too many digits to be a conversation",
+    "[" * 100_000: "is nested too deeply to be a conversation",
 }
 
 
-@pytest.mark.parametrize("line", BROKEN)
+@pytest.mark.parametrize("line", BROKEN, ids=lambda line: line[:60])
 def test_a_broken_line_is_named_and_nothing_is_written(raw, tmp_path, line):
     write_file(raw, FILE_STEMS[2], [row(), row(), line, row()])
     with pytest.raises(DataError) as caught:

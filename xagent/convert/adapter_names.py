@@ -41,7 +41,9 @@ def peft_name(training_name: str) -> str:
     """Turn a name in `SupervisedFinetune` into the one that PEFT's files use."""
     name = training_name.removeprefix(TRAINING_PREFIX)
     name = name.replace(f".modules_to_save.{_ADAPTER}.", ".")
-    return re.sub(rf"\.{_ADAPTER}(?=\.|$)", "", name) if re.search(r"\.(lora_|token_adapter)", name) else name
+    if not re.search(r"\.(lora_|token_adapter)", name):
+        return name
+    return re.sub(rf"(.*)\.{_ADAPTER}(?=\.|$)", r"\1", name)  # the last: a module of the base may have that name too
 
 
 def base_name(name: str) -> BaseName | None:

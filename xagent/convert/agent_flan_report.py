@@ -132,5 +132,5 @@ def matching_report(out: Path, inputs: list[InputFile]) -> ConversionReport | No
         whole = all((out / name).stat().st_size == size for name, size in stored["outputs"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    same = stored["format"] == FORMAT and report.inputs == inputs
+    same = stored.get("format") == FORMAT and report.inputs == inputs
     return report if same and whole else None

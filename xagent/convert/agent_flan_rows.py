@@ -23,13 +23,20 @@ def parse_row(line: bytes) -> tuple[list[dict[str, Any]], str | None]:
         RowFault: it is no UTF-8, no JSON, or has another shape.
     """
     try:
-        row = json.loads(line.decode("utf-8"))
+        return _parse_conversation(json.loads(line.decode("utf-8")))
     except UnicodeDecodeError as error:
         raise RowFault(f"is no UTF-8 at byte {error.start + 1} of the line; convert the file to UTF-8") from None
     except json.JSONDecodeError as error:
         raise RowFault(f"is no valid JSON: {error.msg} at column {error.colno}") from None
-    except RecursionError:
+    except RecursionError:  # also of whoever shows it
         raise RowFault("is nested too deeply to be a conversation") from None
+    except RowFault:
+        raise
+    except ValueError:  # Python reads, and shows, numbers of 4,300 digits and no more
+        raise RowFault("holds a number of too many digits to be a conversation") from None
+
+
+def _parse_conversation(row: Any) -> tuple[list[dict[str, Any]], str | None]:
     if not isinstance(row, dict) or not isinstance(row.get("conversation"), list):
         raise RowFault(f"expected an object with a list 'conversation', got {_describe(row)}")
     if not row["conversation"]:

@@ -47,6 +47,12 @@ class BaseModel:
         head_absent = f"{self.structure.head}.weight" not in self.tensors.shapes
         return head_absent or bool(self.config.get("tie_word_embeddings", False))
 
+    @property
+    def dtype(self) -> str | None:
+        """Name of the dtype that the config gives the weights; None where it gives none."""
+        named = self.config.get("dtype") or self.config.get("torch_dtype")
+        return None if named is None else str(named).removeprefix("torch.")
+
 
 def find_model(name: str | Path) -> Path:
     """Turn a model's name into its local directory: a path, ``xagent:...``, or a name in Hugging Face's local cache.
@@ -73,8 +79,8 @@ def open_base(name: str | Path) -> BaseModel:
     """
     folder = find_model(name)
     config = read_config(folder)
-    if "quantization_config" in config:
-        method = config["quantization_config"].get("quant_method", "some method")
+    if quantization := config.get("quantization_config"):
+        method = quantization.get("quant_method", "some method") if isinstance(quantization, dict) else quantization
         raise CheckpointError(f"{folder}: its weights are quantised ({method}); use the original model instead")
     return BaseModel(folder, config, TensorReader.open_model(folder), read_structure(folder))
 
@@ -83,15 +89,17 @@ def read_config(folder: Path) -> dict[str, Any]:
     """Read a model's config.json.
 
     Raises:
-        CheckpointError: it is missing or no JSON.
+        CheckpointError: it is missing, no JSON, or no object.
     """
     path = folder / "config.json"
     if not path.is_file():
         raise CheckpointError(f"{folder}: is no model directory, it has no config.json")
     try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: expected an object with a model's settings, got {type(config).__name__}")
     return config
 
 
@@ -117,7 +125,7 @@ def read_structure(folder: Path) -> Structure:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    except (ValueError, KeyError, OSError, ImportError, AttributeError):
+    except (ValueError, KeyError, OSError, ImportError, AttributeError, TypeError):
         return _structure_from_names(TensorReader.open_model(folder))
     return _structure_of(model)
 

@@ -50,7 +50,8 @@ def plan_full_model(checkpoint: Path, state: Mapping[str, torch.Tensor], base: B
     """Pair trained tensors with the base's.
 
     Raises:
-        CheckpointError: there are tensors that the base does not have, or of another shape.
+        CheckpointError: there are tensors that the base does not have, or of another shape; the base's config names an unknown
+            dtype.
     """
     trained = {name.removeprefix(TRAINING_PREFIX): tensor for name, tensor in state.items()}
     head = f"{base.structure.head}.weight"
@@ -61,13 +62,22 @@ def plan_full_model(checkpoint: Path, state: Mapping[str, torch.Tensor], base: B
         more = f"\n  and {len(faults) - 10} more" if len(faults) > 10 else ""
         what = "\n  ".join(faults[:10]) + more if faults else "it holds no trained tensors"
         raise CheckpointError(f"{checkpoint}: does not fit the base {base.folder}:\n  {what}")
-    name_of_dtype = str(base.config.get("dtype", base.config.get("torch_dtype", "float32")))
-    dtype = getattr(torch, name_of_dtype)
+    name_of_dtype = base.dtype or "float32"
+    dtype = _dtype(name_of_dtype, base)
     shapes = {}
     for name, old in base.tensors.shapes.items():
         shape = tuple(trained[name].shape) if name in trained else old.shape
         shapes[name] = TensorShape(shape, dtype if old.dtype.is_floating_point else old.dtype)
     return FullModel(base, trained, plan_shards(shapes, max_shard_size), name_of_dtype)
+
+
+def _dtype(name: str, base: BaseModel) -> torch.dtype:
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise CheckpointError(
+            f"{base.folder / 'config.json'}: the dtype {name!r} is no dtype of weights; expected bfloat16, float16 or float32"
+        )
+    return found
 
 
 def _fault(name: str, shape: tuple[int, ...], base: BaseModel) -> str | None:

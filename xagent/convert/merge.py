@@ -133,8 +133,7 @@ def _check_arguments(onto: str, dtype: str, device: str) -> tuple[torch.dtype, t
 
 def _training_dtype(base: BaseModel, adapter: Adapter, default: torch.dtype) -> torch.dtype:
     """Give the dtype that the base's weights had in training: as recorded, else the one they are stored in."""
-    stored = base.config.get("dtype", base.config.get("torch_dtype"))
-    return DTYPES.get(str(adapter.provenance.dtype or stored), default)
+    return DTYPES.get(str(adapter.provenance.dtype or base.dtype), default)
 
 
 def _check_belonging(base: BaseModel, adapter: Adapter, onto: str) -> None:
