@@ -17,7 +17,7 @@ from xagent.chat.template import PROMPT_TEMPLATE, render
 from xagent.chat.weights import WEIGHT_RULES
 from xagent.config.checks import combination_faults
 from xagent.data import process_hf_dataset, template_map_fn_factory
-from xagent.data.dataset import learning_faults, open_records
+from xagent.data.dataset import Learning, Reading, learning_faults, open_records
 from xagent.data.encode import encode
 from xagent.data.formats import openai_map_fn
 from xagent.errors import ConfigError
@@ -99,9 +99,7 @@ def test_whoever_looks_at_data_gets_the_same_weights(write_jsonl: Callable[..., 
         str(write_jsonl(RECORD)),
         byte_tokenizer(),
         200,
-        dataset_map_fn=openai_map_fn,
-        template="llama3_chat",
-        loss_weights="react",
+        Reading(dataset_map_fn=openai_map_fn, template="llama3_chat", learning=Learning("react")),
     )
     read = encoder.read(table[0], 0)
     assert {segment.weight for segment in read.segments} == {0.0, 1.0, 2.0}

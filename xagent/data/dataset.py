@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +40,8 @@ from xagent.registry import build
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
+
+_NEEDED = "process_hf_dataset needs tokenizer and max_length"
 
 
 @dataclass(frozen=True)
@@ -87,15 +89,56 @@ def _is_described(rule: Any) -> bool:
     return isinstance(rule, Mapping) and "type" in rule
 
 
-def supervision_of(loss_weights: Any = None, **options: Any) -> Supervision:
-    """Give what a data set's options let a model learn; rules of ``loss_weights`` may be ``dict(type=...)``.
+@dataclass(frozen=True)
+class Learning:
+    """What a model learns of the records, in the words of :func:`process_hf_dataset`."""
 
-    Raises:
-        ConfigError: listing every fault of the options.
-    """
-    several = isinstance(loss_weights, (list, tuple))
-    rules = [build(rule) for rule in loss_weights] if several else build(loss_weights)
-    return read_supervision({"loss_weights": rules, **options})
+    loss_weights: Any = None
+    train_on_roles: Sequence[str] | None = None
+    train_on_turns: str = "all"
+    train_on_calls_only: bool = False
+    train_on_observation_keyword: bool = False
+
+    def supervision(self) -> Supervision:
+        """Give what is learned, with the rules built that a config describes by ``dict(type=...)``.
+
+        Raises:
+            ConfigError: listing every fault of the options.
+        """
+        given = self.loss_weights
+        rules = [build(rule) for rule in given] if isinstance(given, (list, tuple)) else build(given)
+        return read_supervision({**vars(self), "loss_weights": rules})
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records become token examples, in the words of :func:`process_hf_dataset`."""
+
+    dataset_map_fn: Any = None
+    template_map_fn: Any = None
+    template: str | ChatTemplate | None = None
+    protocol: str = "react"
+    too_long: str = "drop_turns"
+    max_dataset_length: int | None = None
+    split: str = "train"
+    learning: Learning = Learning()
+
+    @classmethod
+    def described(cls, options: Mapping[str, Any]) -> Reading:
+        """Read it from a config's ``dict(type=process_hf_dataset, ...)``; options about other things are left to others."""
+        own, learned = ({key: options[key] for key in _names(kind) if key in options} for kind in (cls, Learning))
+        return cls(**{**own, "learning": Learning(**learned)})
+
+    def of(self, source: DataSource) -> Reading:
+        """Give how a data set of a mix is read: what it says itself goes before what all share."""
+        own = {key: getattr(source, key) for key in ("dataset_map_fn", "max_dataset_length", "split")}
+        said = {key: value for key, value in own.items() if value is not None}
+        learning = self.learning if source.loss_weights is None else replace(self.learning, loss_weights=source.loss_weights)
+        return replace(self, **said, learning=learning)
+
+
+def _names(kind: type[Reading] | type[Learning]) -> list[str]:
+    return [field.name for field in fields(kind)]
 
 
 @checked_by(learning_faults)
@@ -170,41 +213,18 @@ def process_hf_dataset(
         ConfigError: an option has an unknown or impossible value.
     """
     if tokenizer is None or max_length is None:
-        raise ConfigError("process_hf_dataset needs tokenizer and max_length")
+        raise ConfigError(_NEEDED)
     _check_options(max_length, too_long, on_bad_record)
     mixing = MixSettings(interleave_probs, stopping_strategy, val_size, max_val_samples, part, seed)
     mixing.check(len(datasets) if isinstance(datasets, Sequence) else 1)
-    opened = open_sources(
-        dataset,
-        tokenizer,
-        max_length,
-        dataset_map_fn=dataset_map_fn,
-        template_map_fn=template_map_fn,
-        template=template,
-        protocol=protocol,
-        too_long=too_long,
-        max_dataset_length=max_dataset_length,
-        split=split,
-        datasets=datasets,
-        loss_weights=loss_weights,
-        train_on_roles=train_on_roles,
-        train_on_turns=train_on_turns,
-        train_on_calls_only=train_on_calls_only,
-        train_on_observation_keyword=train_on_observation_keyword,
-    )
+    learning = Learning(loss_weights, train_on_roles, train_on_turns, train_on_calls_only, train_on_observation_keyword)
+    reading = Reading(dataset_map_fn, template_map_fn, template, protocol, too_long, max_dataset_length, split, learning)
+    opened = open_sources(dataset, tokenizer, max_length, datasets, reading)
     encoded = [_encode(one, num_proc) for one in opened]
     refuse_bad_records((one.report for one in encoded), on_bad_record)
     data = mix(encoded, mixing, detailed=datasets is not None or val_size is not None)
-    data.settings = {
-        "tokenizer": describe_tokenizer(opened[0].encoder.tokenizer),
-        "template": describe_template(opened[0].encoder.template),
-        "protocol": protocol,
-        "max_length": max_length,
-        "pack_to_max_length": pack_to_max_length,
-        "shuffle_before_pack": shuffle_before_pack,
-        **asdict(mixing),
-        "sources": [{**one.source.settings(), "key": one.key} for one in encoded],
-    }
+    packing = {"pack_to_max_length": pack_to_max_length, "shuffle_before_pack": shuffle_before_pack}
+    data.settings = _settings(opened[0].encoder, packing, mixing, encoded)
     return _pack(data, max_length, pack_to_max_length, seed if shuffle_before_pack else None)
 
 
@@ -218,42 +238,21 @@ class OpenSource:
 
 
 def open_sources(
-    dataset: Any = None,
-    tokenizer: Any = None,
-    max_length: int | None = None,
-    *,
-    datasets: Sequence[Any] | None = None,
-    dataset_map_fn: Any = None,
-    max_dataset_length: int | None = None,
-    split: str = "train",
-    **reading: Any,
+    dataset: Any, tokenizer: Any, max_length: int | None, datasets: Sequence[Any] | None, reading: Reading
 ) -> list[OpenSource]:
     """Open each data set of a mix, or the only one; nothing is encoded yet.
 
-    Arguments and errors are those of :func:`process_hf_dataset`; ``reading`` are those that every data set shares, as
-    :func:`open_records` takes them.
+    Arguments and errors are those of :func:`process_hf_dataset`.
     """
     if (dataset is None) == (datasets is None):
         got = "neither" if dataset is None else "both"
         raise ConfigError(f"give dataset, or datasets=[dict(dataset=...), ...] to mix several; got {got}")
     if tokenizer is None or max_length is None:
-        raise ConfigError("process_hf_dataset needs tokenizer and max_length")
-    sources = [DataSource(dataset, name="data", split=split)] if datasets is None else read_sources(datasets)
+        raise ConfigError(_NEEDED)
+    only = DataSource(dataset, name="data", split=reading.split)
+    sources = [only] if datasets is None else read_sources(datasets)
     tokenizer = build(tokenizer)
-    opened = []
-    for source in sources:
-        own = {} if source.loss_weights is None else {"loss_weights": source.loss_weights}
-        table, encoder = open_records(
-            source.dataset,
-            tokenizer,
-            max_length,
-            dataset_map_fn=source.dataset_map_fn if source.dataset_map_fn is not None else dataset_map_fn,
-            max_dataset_length=source.max_dataset_length if source.max_dataset_length is not None else max_dataset_length,
-            split=source.split,
-            **{**reading, **own},
-        )
-        opened.append(OpenSource(source, table, encoder))
-    return opened
+    return [OpenSource(one, *open_records(one.dataset, tokenizer, max_length, reading.of(one))) for one in sources]
 
 
 def _encode(opened: OpenSource, num_proc: int | None) -> Encoded:
@@ -276,48 +275,25 @@ def _identity(supervision: Supervision) -> str:
     return repr((rules, replace(supervision, loss_weights=())))
 
 
-def open_records(
-    dataset: Any,
-    tokenizer: Any,
-    max_length: int,
-    *,
-    dataset_map_fn: Any = None,
-    template_map_fn: Any = None,
-    template: str | ChatTemplate | None = None,
-    protocol: str = "react",
-    too_long: str = "drop_turns",
-    max_dataset_length: int | None = None,
-    split: str = "train",
-    loss_weights: Any = None,
-    train_on_roles: Sequence[str] | None = None,
-    train_on_turns: str = "all",
-    train_on_calls_only: bool = False,
-    train_on_observation_keyword: bool = False,
-) -> tuple[Dataset, RowEncoder]:
+def open_records(dataset: Any, tokenizer: Any, max_length: int, reading: Reading) -> tuple[Dataset, RowEncoder]:
     """Give the table of records and what turns its rows into token examples; nothing is encoded yet.
 
     Whoever looks at data (``check-dataset``, ``log-dataset``) reads it through these two, as training does. Arguments and
     errors are those of :func:`process_hf_dataset`.
     """
     tokenizer = build(tokenizer)
-    chosen = template_of(template_map_fn, template, tokenizer)
-    map_fn = choose_map_fn(dataset_map_fn)
-    get_protocol(protocol)
-    supervision = supervision_of(
-        loss_weights,
-        train_on_roles=train_on_roles,
-        train_on_turns=train_on_turns,
-        train_on_calls_only=train_on_calls_only,
-        train_on_observation_keyword=train_on_observation_keyword,
-    )
+    template = template_of(reading.template_map_fn, reading.template, tokenizer)
+    map_fn = choose_map_fn(reading.dataset_map_fn)
+    get_protocol(reading.protocol)
+    supervision = reading.learning.supervision()
     encode([], tokenizer)  # a slow tokenizer is refused before anything is read
-    warn_of_difference(chosen, tokenizer)
-    table = _read_table(dataset, split)
-    if max_dataset_length is not None:
-        table = table.select(range(min(max_dataset_length, len(table))))
+    warn_of_difference(template, tokenizer)
+    table = _read_table(dataset, reading.split)
+    if reading.max_dataset_length is not None:
+        table = table.select(range(min(reading.max_dataset_length, len(table))))
     if map_fn is None:
         map_fn = recognise_table(table)
-    return table, RowEncoder(tokenizer, map_fn, chosen, protocol, max_length, too_long, supervision)
+    return table, RowEncoder(tokenizer, map_fn, template, reading.protocol, max_length, reading.too_long, supervision)
 
 
 def _check_options(max_length: int, too_long: str, on_bad_record: str) -> None:
@@ -368,6 +344,19 @@ def _read_table(described: Any, split: str) -> Dataset:
         kind = "a dict without 'type'" if isinstance(found, Mapping) else f"a {type(found).__name__}"
         raise ConfigError(f"dataset must be a path or give a datasets.Dataset (not a streaming one), got {kind}")
     return found
+
+
+def _settings(encoder: RowEncoder, packing: Mapping[str, Any], mixing: MixSettings, encoded: Sequence[Encoded]) -> dict[str, Any]:
+    """Give what the rows depend on, as JSON can hold it: shards are known by it."""
+    return {
+        "tokenizer": describe_tokenizer(encoder.tokenizer),
+        "template": describe_template(encoder.template),
+        "protocol": encoder.protocol,
+        "max_length": encoder.max_length,
+        **packing,
+        **asdict(mixing),
+        "sources": [{**one.source.settings(), "key": one.key} for one in encoded],
+    }
 
 
 def _pack(data: TokenDataset, max_length: int, pack: bool, seed: int | None) -> TokenDataset:

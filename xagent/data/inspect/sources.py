@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from xagent.assets import resolve
 from xagent.chat.protocol import get_protocol
 from xagent.chat.template import get_template
 from xagent.data import formats
-from xagent.data.dataset import choose_template, open_records, open_sources, process_hf_dataset
+from xagent.data.dataset import Reading, choose_template, open_sources, process_hf_dataset
 from xagent.data.encode import encode
 from xagent.data.map_fn import recognise_table
 from xagent.data.prepare import AnyTemplate, MapFn, RowEncoder
@@ -89,8 +88,8 @@ def record_sources(described: Mapping[str, Any], key: str) -> list[RecordSource]
             f"{key}.dataset is prepared already and holds no records; look at the config that it was prepared from, or at its "
             "rows with: xagent log-dataset CONFIG --show masked_text"
         )
-    read = {*inspect.signature(open_sources).parameters, *inspect.signature(open_records).parameters} - {"reading"}
-    opened = open_sources(**{name: value for name, value in described.items() if name in read})
+    dataset, tokenizer, max_length, datasets = (described.get(key) for key in ("dataset", "tokenizer", "max_length", "datasets"))
+    opened = open_sources(dataset, tokenizer, max_length, datasets, Reading.described(described))
     return [RecordSource(one.table, one.encoder, *format_of(one.encoder.map_fn)) for one in opened]
 
 
