@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from xagent.playground.episode import Episode
 from xagent.playground.generate import generate_episodes
 from xagent.playground.invented import invented_conversations
 from xagent.playground.tool import LANGUAGES, Language
+
+CHAINED_SHARE = 0.15
+"""How many questions about the playground's tools are drawn from those of two calls alone, beside their part of the others: they
+are the hardest to learn."""
 
 PROTOCOL_OF: dict[Language, str] = {"en": "react", "zh": "react_zh"}
 
@@ -43,18 +48,18 @@ def training_conversations(
     """
     generator = random.Random(f"records-{seed}")
     invented = invented_conversations(count, seed, most_questions)
-    real = {
-        language: generate_episodes(count * most_questions, seed, purpose="training", languages=(language,))
-        for language in LANGUAGES
-    }
+    questions = partial(generate_episodes, count * most_questions, seed, purpose="training")
+    of_all_kinds = {language: questions(languages=(language,)) for language in LANGUAGES}
+    chained = {language: questions(languages=(language,), kinds=("chained",)) for language in LANGUAGES}
     for _ in range(count):
         if generator.random() < invented_share:
             yield "toolbench_react_10p", next(invented)
             continue
-        following = real[generator.choice(LANGUAGES)]
-        episodes = [next(following)]
-        for _ in range(generator.randrange(most_questions)):
-            episodes = joined(episodes, next(following))
+        language = generator.choice(LANGUAGES)
+        episodes: list[Episode] = []
+        for _ in range(generator.randint(1, most_questions)):
+            source = chained if generator.random() < CHAINED_SHARE else of_all_kinds
+            episodes = joined(episodes, next(source[language]))
         if generator.random() < disguised_share:
             episodes = in_other_words(generator, sharing_tools(episodes))
         yield ("agent_instruct_react" if any(episode.steps for episode in episodes) else "toolbench_negative"), episodes
