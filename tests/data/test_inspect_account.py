@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from xagent import cli
 from xagent.chat.message import Conversation, Message, ToolCall, ToolSpec
 from xagent.chat.template import get_template
 from xagent.commands.check_dataset import is_data
+from xagent.data import process_hf_dataset, self_cognition_map_fn_factory
 from xagent.data.inspect import check_file
 from xagent.data.inspect.audit import Audit, audit, reason_of
-from xagent.data.inspect.calls import calls_in_record, calls_in_text
+from xagent.data.inspect.calls import calls_in_record
 from xagent.data.inspect.schema import call_faults
 from xagent.data.inspect.seen import Seen, content_fingerprint, questions_in
 from xagent.data.inspect.sources import RecordSource, format_map_fns
+from xagent.data.inspect.unread import WatchedObject
+from xagent.data.inspect.written import WrittenCall, written_calls
 from xagent.data.prepare import RowEncoder
+from xagent.data.report import PLACEHOLDER, placeholder_warning
 from xagent.data.source import load_dataset_from
 from xagent.errors import DataError, XAgentError
 
@@ -42,7 +46,7 @@ def calling(*arguments: Any, name: str = "f", ask: str = "go", **more: Any) -> d
 def test_calls_of_each_form() -> None:
     text = "Thought: a\nAction: f\nAction Input: {}\nObservation: 1\nAction: g\nAction Input: {'a': 'Action Input: '}\n"
     text += "no Action Input: x"
-    assert calls_in_text(text) == 2 and calls_in_text('<tool_call>\n{"name"') == 1 and calls_in_text("a <tool_call> tag") == 0
+    assert len(written_calls(text)) == 2
     openai = {"messages": [{"role": "assistant", "content": text, "tool_calls": [{}, {}, {}]}, {"role": "user", "content": text}]}
     assert calls_in_record(openai) == 3, "the text beside structured calls holds no further ones"
     assert calls_in_record({"messages": [{"role": "assistant", "function_call": {"name": "f"}}]}) == 1
@@ -68,6 +72,215 @@ def test_calls_nested_too_deeply_are_counted(write_jsonl: Write) -> None:
     account = check_file(write_jsonl({"conversations": turns}, {"conversations": turns[::2]}), format="sharegpt").accounts[0]
     assert (account.records, account.kept, account.calls, account.lost.total) == (2, 1, 1, 1)
     assert calls_in_record({"messages": "none", "x": 1}) == 0 and calls_in_record({"messages": [1, None]}) == 0
+
+
+# Calls that stand in texts
+
+REACT = 'Thought: a\nAction: f\nAction Input: {"x": 1}\n'
+HERMES = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
+INTERNLM2 = '<|action_start|><|plugin|>\n{"name": "f", "parameters": {"x": 1}}<|action_end|>'
+CODE = "<|action_start|><|interpreter|>\n```python\n1 + 1\n```<|action_end|>"
+LLAMA3 = '{"name": "f", "parameters": {"x": 1}}'
+QWEN1_5 = '✿FUNCTION✿: f\n✿ARGS✿: {"x": 1}\n✿RESULT✿: 2\n'
+IN_CAPITALS = "ACTION: f\nACTION_INPUT: {}\n"
+ALL_WORDINGS = {
+    REACT: "react",
+    HERMES: "hermes",
+    INTERNLM2: "internlm2",
+    CODE: "internlm2",
+    LLAMA3: "llama3_json",
+    QWEN1_5: "✿FUNCTION✿",
+    IN_CAPITALS: "ACTION_INPUT",
+}
+
+
+@pytest.mark.parametrize(("text", "wording"), ALL_WORDINGS.items())
+def test_a_call_in_each_wording(text: str, wording: str) -> None:
+    (call,) = written_calls(f"I look.\n{text}")
+    assert (call.wording, call.is_readable) == (wording, True)
+    assert call.is_read_by("react") == (wording == "react") == call.is_read_by("function_call")
+    assert [found.wording for found in written_calls(f"{text}\n\n{HERMES}")] == [wording, "hermes"]
+
+
+def test_calls_in_texts_are_counted_once() -> None:
+    assert written_calls(f"{REACT}Observation: {HERMES}\n{LLAMA3}\nThought: done")[1:] == [], "the world's words hold no call"
+    assert [call.text for call in written_calls('Action: f\nAction Input:\n{"name": "g", "arguments": {}}\n')] == [
+        'Action: f\nAction Input:\n{"name": "g", "arguments": {}}\n'
+    ]
+    several = f'{LLAMA3}; {LLAMA3}\n[{{"name": "g", "arguments": {{}}}}, {{"name": "h", "arguments": {{}}}}]'
+    assert [json.loads(call.text)["name"] for call in written_calls(several)] == ["f", "f", "g", "h"]
+    assert written_calls(f"<think>\n{HERMES}\n</think>\nNo.") == [], "a thought of a call is none"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a <tool_call> tag",
+        "Action: go home.\nThen sleep.",
+        "no Action Input: x",
+        '{"name": "Anna", "arguments": "none"}',
+        '{"name": "f", "parameters": {"type": "object", "properties": {"x": {}}}}',
+        "<|action_start|> alone",
+    ],
+)
+def test_words_that_are_no_calls(text: str) -> None:
+    assert written_calls(text) == []
+
+
+@pytest.mark.parametrize("text", ["Action: f\nAction Input: what is it?\n", "Action Input: {}\n", '<tool_call>\n{"name"'])
+def test_broken_calls_are_calls(text: str) -> None:
+    (call,) = written_calls(text)
+    assert call == WrittenCall("hermes" if "<" in text else "react", text) and not call.is_readable
+
+
+def said(*texts: str) -> dict[str, Any]:
+    turns = [[{"role": "user", "content": f"go {text}"}, {"role": "assistant", "content": text}] for text in texts]
+    return {"messages": [turn for pair in turns for turn in pair]}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "rendered", "lost"),
+    [
+        ("react", 3, {"hermes": 1, "internlm2": 2, "llama3_json": 1, "✿FUNCTION✿": 1, "ACTION_INPUT": 1}),
+        ("hermes", 1, {"react": 3, "internlm2": 2, "llama3_json": 1, "✿FUNCTION✿": 1, "ACTION_INPUT": 1}),
+        ("internlm2", 2, {"react": 3, "hermes": 1, "llama3_json": 1, "✿FUNCTION✿": 1, "ACTION_INPUT": 1}),
+    ],
+)
+def test_calls_in_another_protocol_than_the_chosen_one(
+    cache: Path, write_jsonl: Write, protocol: str, rendered: int, lost: dict[str, int]
+) -> None:
+    broken = "Action: f\nAction Input: what is it?\n"
+    data = write_jsonl(said(*ALL_WORDINGS), said(REACT + "Observation: 1\n" + REACT + broken))
+    (account,) = check_file(data, format="openai", protocol=protocol).accounts
+    assert account.reconciles() and (account.kept, account.calls, account.rendered) == (2, 10, rendered)
+    reasons = {
+        f"calls written in another protocol ({wording}) than the chosen one ({protocol})": lost[wording] for wording in lost
+    }
+    assert account.lost.counts == {**reasons, "calls written in a text that no protocol can read": 1}
+    (example,) = account.lost.examples["calls written in a text that no protocol can read"]
+    assert example == f"{data}:2: 'Action: f\\nAction Input: what is it?'"
+
+
+def test_calls_of_texts_in_dropped_records_and_in_final_answers(cache: Path, write_jsonl: Write) -> None:
+    dropped = {"query": "go", "response": REACT, "loss": False}
+    data = write_jsonl(dropped, {**said(LLAMA3), "tools": TOOLS}, name="mixed.jsonl")
+    source = RecordSource(
+        load_dataset_from(data),
+        RowEncoder(None, unlearned_or_openai_map_fn, get_template("default"), "react", 9, "drop_turns"),  # type: ignore[arg-type]
+        "own",
+        "",
+    )
+    account = audit([source])
+    assert account.reconciles() and (account.kept, account.calls, account.rendered) == (1, 2, 0)
+    assert account.lost.counts == {
+        "calls in dropped records": 1,
+        "calls written in another protocol (llama3_json) than the chosen one (react)": 1,
+    }
+
+
+def unlearned_or_openai_map_fn(row: Mapping[str, Any]) -> Conversation:
+    if "query" in row:
+        return Conversation((Message("user", row["query"]), Message("assistant", row["response"], loss=False)))
+    return format_map_fns()["openai"](row)
+
+
+# What a map function leaves unread
+
+
+def test_columns_and_keys_that_are_not_read(cache: Path, write_jsonl: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    turns = [
+        {"role": "user", "content": "a", "name": "Anna", "extra": ""},
+        {"role": "assistant", "content": "b", "reasoning": "c", "score": 0, "name": None},
+        {"role": "user", "content": "d", "name": "Bert"},
+        {"role": "tool", "content": "e", "name": "f"},
+        {"role": "assistant", "content": "g"},
+    ]
+    rows = [
+        {"id": "1", "source": "web", "messages": turns, "tools": TOOLS},
+        {"source": {}, "messages": turns[:2], "rating": [5]},
+        {"source": "book", "messages": [], "lost": 1},
+    ]
+    data = str(write_jsonl(*rows))
+    expected = {"source": 1, "messages[].name": 2, "messages[].score": 2, "rating": 1}
+    code, out, _ = run(capsys, data, "--format", "openai", "--json")
+    assert code == 0 and json.loads(out)["unread"] == expected, "of what can't be read nothing is said"
+    code, out, _ = run(capsys, data, "--format", "openai")
+    assert "not read by the map function (records where it has a value):\n         2  messages[].name\n" in out
+    assert f"            {data}:1 (id 1): messages[0]: 'Anna'\n            {data}:2: messages[0]: 'Anna'\n" in out
+    assert f"         1  rating\n            {data}:2: rating: [5]\n" in out
+    whole = str(write_jsonl(*rows[:2], name="whole.jsonl"))
+    assert run(capsys, whole, "--format", "openai", "--strict")[0] == 0, "it is no fault"
+
+
+def test_what_counts_as_read() -> None:
+    row = WatchedObject({"a": 1, "b": 2})
+    assert ("a" in row, sorted(row), list(row.keys()), len(row)) == (True, ["a", "b"], ["a", "b"], 2) and row.read == set()
+    assert row.get("b") == 2 and row.read == {"b"} and row["a"] == 1 and row.read == {"a", "b"}
+
+    def read_all(read: Callable[[WatchedObject], Any]) -> bool:
+        row = WatchedObject({"a": 1, "b": 2})
+        read(row)
+        return row.read == {"a", "b"}
+
+    ways: list[Callable[[WatchedObject], Any]] = [
+        dict, lambda row: {**row}, lambda row: row | {}, lambda row: row.copy(), json.dumps, lambda row: list(row.items()),
+        lambda row: list(row.values()), lambda row: [row.pop("a"), row.pop("b", None)], lambda row: row.__class__(row),
+    ]  # fmt: skip
+    assert [read_all(way) for way in ways] == [True] * len(ways)
+    assert json.loads(json.dumps(row)) == {"a": 1, "b": 2} == dict(row)
+
+
+def test_unread_names_are_bounded(write_jsonl: Write) -> None:
+    rows = [{"query": "a", "response": "b", f"key {number}": number + 1} for number in range(150)]
+    (account,) = check_file(write_jsonl(*rows), format="query_response").accounts
+    assert len(account.unread.counts) == 101 and account.unread.counts["others"] == 50 and account.unread.total == 150
+
+
+# Places for the model's name
+
+
+IDENTITY = [
+    {"query": "Who are you?", "response": "I am {{NAME}} of {{ AUTHOR }}.", "tag": "en"},
+    {"query": "Say {{NAME}}.", "response": "No.", "tag": "en"},
+    {"query": "Your maker?", "response": "{{author}}.", "tag": "en"},
+]
+
+
+def test_places_for_a_name_are_warned_of(cache: Path, write_jsonl: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    data = str(write_jsonl(*IDENTITY))
+    code, out, _ = run(capsys, data, "--format", "query_response", "--strict")
+    assert (
+        code == 0
+        and (
+            "warning: 2 record(s) teach the model to say {{NAME}} or {{AUTHOR}} as it stands, for example "
+            f"{data}:1: {{{{NAME}}}}. Where its own are meant: dataset_map_fn=dict(type=self_cognition_map_fn_factory, "
+            "model_name=..., model_author=...) puts them in\n"
+        )
+        in out + "\n"
+    )
+    found = json.loads(run(capsys, data, "--format", "query_response", "--json")[1])
+    assert found["reasons"] == {"placeholder that is learned as it stands": 2} and found["unread"] == {"tag": 3}
+
+
+def test_places_for_a_name_that_are_filled_in(write_jsonl: Write) -> None:
+    table = load_dataset_from(write_jsonl(*({**row, "quality": 1} for row in IDENTITY)))
+    map_fn = self_cognition_map_fn_factory("Otto", "Ada")
+    encoder = RowEncoder(None, map_fn, get_template("default"), "react", 9, "drop_turns")  # type: ignore[arg-type]
+    account = audit([RecordSource(table, encoder, "self_cognition", "")])
+    assert account.kept == 3 and account.placeholders.total == 0
+    assert account.unread.counts == {"quality": 3}, "the factory walks over all columns, but reads none for it"
+
+
+def test_encoding_warns_of_places_for_a_name(
+    cache: Path, write_jsonl: Write, chatml: PreTrainedTokenizerFast, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = write_jsonl(*IDENTITY)
+    report = process_hf_dataset(data, chatml, 128, "query_response", template="qwen_chat").report
+    assert (report.placeholders, report.examples[PLACEHOLDER]) == (2, [f"{data}:1: {{{{NAME}}}}", f"{data}:3: {{{{author}}}}"])
+    assert report.summary().splitlines()[-1] == f"warning: {placeholder_warning(2, f'{data}:1: {{{{NAME}}}}')}"
+    assert [record.getMessage() for record in caplog.records] == report.warnings()
+    short = process_hf_dataset(data, chatml, 128, self_cognition_map_fn_factory("Otto", "Ada"), template="qwen_chat").report
+    assert (short.placeholders, short.warnings()) == (0, []) and "warning" not in short.summary()
 
 
 # Calls against schemas
@@ -325,6 +538,7 @@ def test_json_and_strict(cache: Path, write_jsonl: Write, capsys: pytest.Capture
         "records": {"in": 1, "kept": 1, "repaired": 0, "dropped": 0},
         "calls": {"in": 1, "rendered": 1, "dropped": 0},
         "reasons": {},
+        "unread": {},
     }
     bad = str(write_jsonl(calling({"x": 1}), calling("{", name="g"), calling({"y": 1}), name="bad.jsonl"))
     code, out, err = run(capsys, bad, "--format", "openai", "--json", "--strict")
@@ -338,6 +552,7 @@ def test_json_and_strict(cache: Path, write_jsonl: Write, capsys: pytest.Capture
             "calls in dropped records": 1,
             "schema: unknown argument": 1,
         },
+        "unread": {},
     }
     assert "xagent: error: 1 record(s) dropped, 1 call(s) dropped (--strict)" in err
     assert run(capsys, bad, "--format", "openai")[0] == 0, "without --strict the account is all"
@@ -429,6 +644,13 @@ def test_real_files_without_tools(cache: Path, shared_data: Path) -> None:
     general = shared_data / "general"
     for name, records in (("alpaca_en_demo", 999), ("alpaca_zh_demo", 1000), ("identity", 91)):
         assert counts(check_file(general / f"{name}.json", format="alpaca").accounts[0]) == (records, records, 0, 0)
+
+
+def test_real_identity(cache: Path, shared_data: Path) -> None:
+    (alpaca,) = check_file(shared_data / "general" / "identity.json", format="alpaca").accounts
+    assert (alpaca.placeholders.total, alpaca.unread.counts) == (85, {})
+    (query,) = check_file(shared_data / "general" / "self_cognition.jsonl", format="query_response").accounts
+    assert (query.placeholders.total, query.unread.counts) == (69, {"tag": 134})
 
 
 def test_real_ms_agent(cache: Path, shared_data: Path) -> None:

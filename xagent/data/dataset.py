@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+logger = logging.getLogger(__name__)
 _NEEDED = "process_hf_dataset needs tokenizer and max_length"
 
 
@@ -223,6 +225,8 @@ def process_hf_dataset(
     encoded = [_encode(one, num_proc) for one in opened]
     refuse_bad_records((one.report for one in encoded), on_bad_record)
     data = mix(encoded, mixing, detailed=datasets is not None or val_size is not None)
+    for warning in data.report.warnings():
+        logger.warning("%s", warning)
     packing = {"pack_to_max_length": pack_to_max_length, "shuffle_before_pack": shuffle_before_pack}
     data.settings = _settings(opened[0].encoder, packing, mixing, encoded)
     return _pack(data, max_length, pack_to_max_length, seed if shuffle_before_pack else None)

@@ -96,6 +96,7 @@ def _report(encoded: Sequence[Encoded], sources: list[SourceReport], detailed: b
     sums: dict[str, Any] = {
         name: sum(getattr(source, name) for source in sources) for name in ("records", "tokens", "trained_tokens")
     }
+    sums["placeholders"] = sum(one.report.placeholders for one in encoded)
     kept = sources if detailed else []
     return DatasetReport(outcomes=dict(outcomes), examples=examples, messages=dict(messages), sources=kept, **sums)
 

@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from xagent.data.report import CUT, KEPT
+from xagent.data.report import CUT, KEPT, PLACEHOLDER
 from xagent.errors import XAgentError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class PartAccount:
     messages: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
     tokens: int = 0
     trained_tokens: int = 0
+    placeholders: int = 0
     size: int = 0
     sha256: str = ""
 
@@ -64,6 +65,10 @@ class PartAccount:
         for counts in encoded["messages"]:
             for kind, count in zip(COUNTED, counts, strict=True):
                 self.messages[kind] += int(count)
+        for note in filter(None, encoded.get("placeholder", ())):
+            self.placeholders += 1
+            if len(self.examples.setdefault(PLACEHOLDER, [])) < EXAMPLES_SHOWN:
+                self.examples[PLACEHOLDER].append(note)
         self.tokens += sum(encoded["tokens"])
         self.trained_tokens += sum(encoded["trained"])
         return [place for place, outcome in enumerate(encoded["outcome"]) if outcome in (KEPT, CUT)]
@@ -101,7 +106,8 @@ def encode_in_parts(table: Dataset, encoder: Encoder, num_proc: int, folder: Pat
     Args:
         table: raw records.
         encoder: turns (batch of columns, indices) into the columns ``input_ids``, ``loss_weights``, ``outcome``, ``note``,
-            ``tokens``, ``trained`` and ``messages`` (counts as in ``COUNTED``), one row for each record.
+            ``tokens``, ``trained``, ``messages`` (counts as in ``COUNTED``) and, where it looks for them, ``placeholder`` (place
+            and words of one that is learned as it stands, or ''), one row for each record.
         num_proc: processes.
         folder: where the parts are, and are written to.
 

@@ -20,6 +20,7 @@ from xagent.data.formats.auto import MapFn
 from xagent.data.parts import COUNTED, EXAMPLES_SHOWN, PartAccount, encode_in_parts
 from xagent.data.report import BAD, CUT, KEPT, NOTHING_LEARNED, TOO_LONG, DatasetReport
 from xagent.data.rows import FILE, LINE, record_in
+from xagent.data.self_cognition import placeholder_in
 from xagent.data.tokenizer_template import TokenizerTemplate
 from xagent.errors import DataError
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 AnyTemplate = ChatTemplate | TokenizerTemplate
-_COLUMNS = ("input_ids", "loss_weights", "outcome", "note", "tokens", "trained", "messages")
+_COLUMNS = ("input_ids", "loss_weights", "outcome", "note", "tokens", "trained", "messages", "placeholder")
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class RowEncoder:
         examples = encode_batch([record.segments for record in read], self.tokenizer)
         for record, example in zip(read, examples, strict=True):
             if record.fault is not None:
-                _emit(outputs, Example(), BAD, record.fault, record.counts)
+                _emit(outputs, Example(), BAD, record.fault, record)
             else:
                 kept, outcome, note = fit(example, self.max_length, self.too_long)
-                _emit(outputs, kept, outcome, f"{record.source}: {note}" if note else "", record.counts)
+                _emit(outputs, kept, outcome, f"{record.source}: {note}" if note else "", record)
         return outputs
 
     def read(self, row: Mapping[str, Any], index: int) -> ReadRow:
@@ -66,11 +67,13 @@ class RowEncoder:
                 source = replace(source, id=identity)
             conversation = self._conversation(record).with_source(source).validate()
             segments = render(conversation, self.template, self.protocol, supervision=self.supervision)
-            check_characters("".join([segment.text for segment in segments]))
+            text = "".join([segment.text for segment in segments])
+            check_characters(text)
         except DataError as error:
             fault = str(error) if str(source) in str(error) else f"{source}: {error}"
             return ReadRow(source, [], [0] * len(COUNTED), printable(fault))
-        return ReadRow(source, segments, _counts(conversation), conversation=conversation)
+        placeholder = _placeholder(segments) if "{{" in text else None
+        return ReadRow(source, segments, _counts(conversation), conversation=conversation, placeholder=placeholder)
 
     def _conversation(self, record: Mapping[str, Any]) -> Conversation:
         name = getattr(self.map_fn, "__name__", type(self.map_fn).__name__)
@@ -95,6 +98,7 @@ class ReadRow:
         counts: its messages and calls, as ``COUNTED`` names them.
         fault: why it can't be read, with its place.
         conversation: what was rendered; None where the row can't be read.
+        placeholder: a place for the model's name or author that is learned as it stands, such as ``{{NAME}}``.
     """
 
     source: Source
@@ -102,6 +106,7 @@ class ReadRow:
     counts: list[int]
     fault: str | None = None
     conversation: Conversation | None = None
+    placeholder: str | None = None
 
 
 def place_of(row: Mapping[str, Any], index: int) -> Source:
@@ -123,10 +128,16 @@ def _counts(conversation: Conversation) -> list[int]:
     return [*map(roles.count, ROLES), calls]
 
 
-def _emit(outputs: dict[str, list[Any]], example: Example, outcome: str, note: str, counts: list[int]) -> None:
+def _placeholder(segments: Sequence[Segment]) -> str | None:
+    found = (placeholder_in(segment.text) for segment in segments if segment.weight)
+    return next(filter(None, found), None)
+
+
+def _emit(outputs: dict[str, list[Any]], example: Example, outcome: str, note: str, record: ReadRow) -> None:
     # NumPy reads an array of C numbers at once, a list number by number.
     ids, weights = np.asarray(array("i", example.input_ids)), np.asarray(array("f", example.loss_weights))
-    values = (ids, weights, outcome, note, len(example), example.trained_tokens, counts)
+    held = f"{record.source}: {record.placeholder}" if record.placeholder and outcome in (KEPT, CUT) else ""
+    values = (ids, weights, outcome, note, len(example), example.trained_tokens, record.counts, held)
     for key, value in zip(_COLUMNS, values, strict=True):
         outputs[key].append(value)
 
@@ -172,6 +183,7 @@ def account(parts: Sequence[PartAccount]) -> DatasetReport:
         report.records += part.stop - part.start
         report.tokens += part.tokens
         report.trained_tokens += part.trained_tokens
+        report.placeholders += part.placeholders
         outcomes.update(part.outcomes)
         messages.update(part.messages)
         for outcome, notes in part.examples.items():

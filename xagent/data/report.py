@@ -12,6 +12,7 @@ from typing import Any
 KEPT, CUT = "kept", "kept, trailing turns cut"
 TOO_LONG, NOTHING_LEARNED = "dropped: too long", "dropped: nothing to learn"
 BAD = "bad record"
+PLACEHOLDER = "placeholder that is learned as it stands"
 
 
 @dataclass
@@ -56,12 +57,13 @@ class DatasetReport:
     Attributes:
         records: records that came in.
         outcomes: records by what became of them.
-        examples: the first few records of each outcome but ``kept``, as ``file:line: reason``.
+        examples: the first few records of each outcome but ``kept``, as ``file:line: reason``; of ``PLACEHOLDER`` too.
         messages: messages by role, and ``tool calls``, in all records that could be read (before any cut).
         tokens, trained_tokens: of a pass over the data: what is kept, in a mix as often as it is used.
         rows: rows after packing (equal to the kept records when not packed).
         fill_rate: tokens / (rows x max_length) when packed, else None.
         sources: the data sets of a mix; empty where one data set is used whole.
+        placeholders: kept records that teach the model a place for its name or author, such as ``{{NAME}}``, as it stands.
     """
 
     records: int = 0
@@ -73,6 +75,7 @@ class DatasetReport:
     rows: int = 0
     fill_rate: float | None = None
     sources: list[SourceReport] = field(default_factory=list)
+    placeholders: int = 0
 
     @property
     def kept(self) -> int:
@@ -102,7 +105,14 @@ class DatasetReport:
         lines.append(f"  {self.rows:>9,}  rows{packed}")
         lines += mix_table(self.sources) if self.sources else []
         said = ", ".join(f"{count:,} {kind}" for kind, count in self.messages.items() if count)
-        return "\n".join([*lines, f"messages: {said}"] if said else lines)
+        lines += [f"messages: {said}"] if said else []
+        return "\n".join([*lines, *(f"warning: {warning}" for warning in self.warnings())])
+
+    def warnings(self) -> list[str]:
+        """Say what is trained and hardly meant to be."""
+        if not self.placeholders:
+            return []
+        return [placeholder_warning(self.placeholders, self.examples.get(PLACEHOLDER, [""])[0])]
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -117,6 +127,15 @@ class DatasetReport:
     def from_mapping(cls, values: Mapping[str, Any]) -> DatasetReport:
         """Read what ``dataclasses.asdict`` gives."""
         return cls(**{**values, "sources": [SourceReport(**source) for source in values.get("sources", [])]})
+
+
+def placeholder_warning(count: int, example: str) -> str:
+    """Say that places for the model's name or author are learned, where, and what fills them in."""
+    return (
+        f"{count:,} record(s) teach the model to say {{{{NAME}}}} or {{{{AUTHOR}}}} as it stands, for example {example}. "
+        "Where its own are meant: dataset_map_fn=dict(type=self_cognition_map_fn_factory, model_name=..., model_author=...) "
+        "puts them in"
+    )
 
 
 _COLUMNS = ("records", "kept", "held out", "not drawn", "used", "samples", "passes", "tokens", "trained", "share")

@@ -34,7 +34,7 @@ class SelfCognitionMap:
         language = _language(row)
         values = {"name": self.names[language], "author": self.authors[language]}
         filled = {key: _filled(value, values) for key, value in row.items() if key != "tag"}
-        return (self.dataset_map_fn or _reader(row))(filled)
+        return (self.dataset_map_fn or read_by_keys)(filled)
 
 
 def self_cognition_map_fn_factory(
@@ -88,10 +88,21 @@ def _filled(value: Any, values: Mapping[str, str]) -> Any:
     return [_filled(inner, values) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
-def _reader(row: Mapping[str, Any]) -> MapFn:
+def placeholder_in(text: str) -> str | None:
+    """Give the first place for a name or an author in a text, as it stands there; None where there is none."""
+    found = _FIELD.search(text) if "{{" in text else None
+    return found[0] if found else None
+
+
+def read_by_keys(row: Mapping[str, Any]) -> Conversation:
+    """Read a filled-in row by what its keys say that it is.
+
+    Raises:
+        DataError: they say nothing, or it can't be read.
+    """
     for key, map_fn in _READERS.items():
         if key in row:
-            return map_fn
+            return map_fn(row)
     raise DataError(f"a self-cognition record needs one of the keys {', '.join(_READERS)}, got keys {sorted(row)}")
 
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from xagent.chat.message import Conversation, Message, printable
+from xagent.chat.message import Conversation, Message, excerpt, printable
 from xagent.chat.protocol import get_protocol
 from xagent.data.encode import Example, encode_batch
-from xagent.data.inspect.calls import calls_in_record, calls_in_text
+from xagent.data.inspect.calls import calls_in_record
 from xagent.data.inspect.kinds import spoken_turns
 from xagent.data.inspect.schema import call_faults
 from xagent.data.inspect.seen import Seen, content_fingerprint, questions_in, text_fingerprint
 from xagent.data.inspect.sources import UNLIMITED, RecordSource
+from xagent.data.inspect.unread import Unread, read_beside, watched_map_fn
+from xagent.data.inspect.written import written_calls
 from xagent.data.prepare import ReadRow, RowEncoder, fit, place_of, record_in
-from xagent.data.report import BAD, CUT, KEPT, NOTHING_LEARNED
+from xagent.data.report import BAD, CUT, KEPT, NOTHING_LEARNED, PLACEHOLDER
 from xagent.errors import DataError
 
 EXAMPLES_KEPT = 3
@@ -25,6 +27,10 @@ LOST_IN_DROPPED = "calls in dropped records"
 LOST_IN_CUT = "calls in turns that were cut"
 LOST_BY_MAP = "calls that the map function lost"
 LOST_IN_TEXT = "calls that can't be read back from the rendered text"
+LOST_AS_WRITTEN = "calls written in a text that no protocol can read"
+LOST_TO_PROTOCOL = "calls written in another protocol ({wording}) than the chosen one ({protocol})"
+MORE_UNREAD = "others"
+_UNREAD_NAMED = 100
 _ROWS_AT_ONCE = 256
 
 
@@ -68,6 +74,8 @@ class Audit:
         tokens, trained: of what is kept; None without a tokenizer.
         duplicates: records that repeat an earlier one. leaks: those with questions of the held-out file.
         held_out_unread: records of the held-out file that can't be read, so that their questions were not looked for.
+        unread: columns, and keys of turns, that the map function doesn't ask for, by the records in which they have a value.
+        placeholders: kept records that teach the model a place for its name or author, such as ``{{NAME}}``, as it stands.
     """
 
     formats: dict[str, str] = field(default_factory=dict)
@@ -94,6 +102,8 @@ class Audit:
     duplicates: Tally = field(default_factory=Tally)
     leaks: Tally = field(default_factory=Tally)
     held_out_unread: Tally = field(default_factory=Tally)
+    unread: Tally = field(default_factory=Tally)
+    placeholders: Tally = field(default_factory=Tally)
 
     def reconciles(self) -> bool:
         """Tell whether records and calls add up."""
@@ -117,7 +127,7 @@ class Audit:
         reasons |= {f"schema: {reason}": count for reason, count in self.faults.counts.items()}
         reasons |= {
             reason: count
-            for tally in (self.duplicates, self.leaks, self.held_out_unread)
+            for tally in (self.duplicates, self.leaks, self.held_out_unread, self.placeholders)
             for reason, count in tally.counts.items()
         }
         account: dict[str, Any] = {
@@ -131,6 +141,7 @@ class Audit:
             },
             "calls": {"in": self.calls, "rendered": self.rendered, "dropped": self.lost.total},
             "reasons": reasons,
+            "unread": dict(self.unread.counts),
         }
         if self.tokens is not None:
             account["tokens"] = {"all": self.tokens, "trained": self.trained}
@@ -176,13 +187,15 @@ class Examined:
     """A record and what becomes of it.
 
     Attributes:
-        row: as it was read. encoder: what read it. raw_calls: calls in the raw record. length: before any cut, in tokens or
-            characters. example: what is kept, None where nothing is tokenised. outcome, note: as the data set's report has them.
+        row: as it was read. encoder: what read it. raw_calls: calls in the raw record. unread: what the map function left unread
+            of it. length: before any cut, in tokens or characters. example: what is kept, None where nothing is tokenised.
+            outcome, note: as the data set's report has them.
     """
 
     row: ReadRow
     encoder: RowEncoder
     raw_calls: int
+    unread: list[Unread]
     length: int
     example: Example | None
     outcome: str
@@ -203,31 +216,35 @@ class Examined:
 
 
 def _examined(source: RecordSource) -> Iterator[Examined]:
-    encoder = source.encoder
+    map_fn, watch = watched_map_fn(source.encoder.map_fn)
+    encoder = replace(source.encoder, map_fn=map_fn)
     for start in range(0, len(source.table), _ROWS_AT_ONCE):
         batch = source.table[start : start + _ROWS_AT_ONCE]
         size = len(next(iter(batch.values())))
         rows = [{key: values[place] for key, values in batch.items()} for place in range(size)]
-        read = [encoder.read(row, start + place) for place, row in enumerate(rows)]
-        calls = [_raw_calls(row) for row in rows]
+        read: list[tuple[ReadRow, int, list[Unread]]] = []
+        for place, raw in enumerate(rows):
+            watch.unread, beside = [], read_beside(raw)
+            found = encoder.read(raw, start + place)
+            read.append((found, _raw_calls(raw), [one for one in watch.unread if one.name not in beside]))
         if encoder.tokenizer is None:
-            yield from (_unmeasured(row, encoder, count) for row, count in zip(read, calls, strict=True))
+            yield from (_unmeasured(row, encoder, count, unread) for row, count, unread in read)
             continue
-        examples = encode_batch([row.segments for row in read], encoder.tokenizer)
-        for row, count, example in zip(read, calls, examples, strict=True):
+        examples = encode_batch([row.segments for row, _, _ in read], encoder.tokenizer)
+        for (row, count, unread), example in zip(read, examples, strict=True):
             kept, outcome, note = (
                 (example, BAD, row.fault or "") if row.fault else fit(example, encoder.max_length, encoder.too_long)
             )
-            yield Examined(row, encoder, count, len(example), kept, outcome, note)
+            yield Examined(row, encoder, count, unread, len(example), kept, outcome, note)
 
 
-def _unmeasured(row: ReadRow, encoder: RowEncoder, calls: int) -> Examined:
+def _unmeasured(row: ReadRow, encoder: RowEncoder, calls: int, unread: list[Unread]) -> Examined:
     length = sum(len(segment.text) for segment in row.segments)
     learned = any(segment.weight for segment in row.segments)
     outcome, note = (KEPT, "") if learned else (NOTHING_LEARNED, "no message of it is trained")
     if row.fault:
         outcome, note = BAD, row.fault
-    return Examined(row, encoder, calls, length, None, outcome, note)
+    return Examined(row, encoder, calls, unread, length, None, outcome, note)
 
 
 def _raw_calls(row: dict[str, Any]) -> int:
@@ -251,11 +268,15 @@ def _count(account: Audit, record: Examined) -> None:
     else:
         account.dropped.add(record.outcome.removeprefix("dropped: "), f"{record.place}: {record.note}")
     if record.outcome not in (KEPT, CUT):
-        account.calls += record.raw_calls
-        if record.raw_calls:
-            account.lost.add(LOST_IN_DROPPED, record.place, record.raw_calls)
+        mapped = record.row.conversation.messages if record.row.conversation is not None else ()
+        calls = max(record.raw_calls, sum(map(_calls_of, mapped)))
+        account.calls += calls
+        if calls:
+            account.lost.add(LOST_IN_DROPPED, record.place, calls)
     elif record.row.conversation is not None:
         _count_calls(account, record, record.row.conversation)
+        if record.row.placeholder:
+            account.placeholders.add(PLACEHOLDER, f"{record.place}: {record.row.placeholder}")
     if record.example is not None:
         kept = record.outcome in (KEPT, CUT)
         account.tokens = (account.tokens or 0) + (len(record.example) if kept else 0)
@@ -268,32 +289,51 @@ def _count(account: Audit, record: Examined) -> None:
 
 def _count_calls(account: Audit, record: Examined, conversation: Conversation) -> None:
     """Follow each call of a kept record from the raw row to the text that is trained on."""
-    said = [(turn.message, turn.text) for turn in spoken_turns(conversation, record.encoder.protocol)]
-    turns_kept = len(said) - record.turns_cut
-    mapped = sum(_calls_of(message) for message in conversation.messages if message.role == "assistant")
-    in_cut = sum(_calls_of(message) for message, _ in said[turns_kept:] if message is not None)
-    readable = sum(
-        _readable(message, text, record.encoder.protocol) for message, text in said[:turns_kept] if message is not None
-    )
+    turns = spoken_turns(conversation, record.encoder.protocol)
+    kept = len(turns) - record.turns_cut
+    said = [(place, turn.message, turn.text) for place, turn in enumerate(turns) if turn.message is not None]
+    mapped = 0
+    for place, message, text in said:
+        count = _calls_of(message)
+        mapped += count
+        if count and place >= kept:
+            account.lost.add(LOST_IN_CUT, record.place, count)
+        elif message.tool_calls:
+            _count_rendered(account, record, count, _readable(message, text, record.encoder.protocol))
+        elif count:
+            _count_written(account, record, message, text)
     account.calls += max(record.raw_calls, mapped)
-    account.rendered += readable
-    for reason, count in (
-        (LOST_BY_MAP, record.raw_calls - mapped),
-        (LOST_IN_CUT, in_cut),
-        (LOST_IN_TEXT, mapped - in_cut - readable),
-    ):
-        if count > 0:
-            account.lost.add(reason, record.place, count)
+    if record.raw_calls > mapped:
+        account.lost.add(LOST_BY_MAP, record.place, record.raw_calls - mapped)
+
+
+def _count_rendered(account: Audit, record: Examined, meant: int, rendered: int) -> None:
+    account.rendered += rendered
+    if rendered < meant:
+        account.lost.add(LOST_IN_TEXT, record.place, meant - rendered)
+
+
+def _count_written(account: Audit, record: Examined, message: Message, text: str) -> None:
+    """Count the calls that stand in a message's words: the protocol's parser has to read them there, and in the rendered text."""
+    protocol = record.encoder.protocol
+    meant = 0
+    for call in written_calls(message.content):
+        if call.is_read_by(protocol):
+            meant += 1
+            continue
+        reason = LOST_TO_PROTOCOL.format(wording=call.wording, protocol=protocol) if call.is_readable else LOST_AS_WRITTEN
+        account.lost.add(reason, f"{record.place}: {excerpt(call.text.strip(), 60)}")
+    readable = sum(call.is_read_by(protocol) for call in written_calls(text)) if meant and text != message.content else meant
+    _count_rendered(account, record, meant, min(meant, readable))
 
 
 def _calls_of(message: Message) -> int:
-    return len(message.tool_calls) or calls_in_text(message.content)
+    """Count an assistant's calls: where it has none, those that stand in its words."""
+    return len(message.tool_calls) or (len(written_calls(message.content)) if message.role == "assistant" else 0)
 
 
 def _readable(message: Message, text: str, protocol: str) -> int:
     """Count the calls that the protocol's parser finds in a rendered reply as they were meant."""
-    if not message.tool_calls:
-        return min(calls_in_text(text), calls_in_text(message.content))
     found = [(call.name, dict(call.arguments)) for call in get_protocol(protocol).parse(text).calls]
     count = 0
     for call in ((call.name, dict(call.arguments)) for call in message.tool_calls):
@@ -310,6 +350,9 @@ def _count_conversation(account: Audit, record: Examined, seen: Seen, held_out: 
     account.turns[len(conversation.messages)] += 1
     account.with_tools += bool(conversation.tools)
     _check_calls(account, record, conversation)
+    for unread in record.unread:
+        known = unread.name in account.unread.counts or len(account.unread.counts) < _UNREAD_NAMED
+        account.unread.add(unread.name if known else MORE_UNREAD, f"{record.place}: {unread}")
     before = seen.first(content_fingerprint(conversation), record.place)
     if before is not None:
         account.duplicates.add("duplicate records", f"{record.place}: the same as {before}")

@@ -9,6 +9,7 @@ from itertools import pairwise
 from xagent.data.inspect.audit import Audit, Tally
 from xagent.data.inspect.page import share
 from xagent.data.inspect.visible import one_line
+from xagent.data.report import placeholder_warning
 
 _BAR = 32
 _BINS = 8
@@ -22,6 +23,7 @@ def describe_audit(account: Audit) -> str:
         [*_tally("dropped", account.dropped), *_tally("repaired", account.repaired)],
         list(_calls(account)),
         list(_conversations(account)),
+        list(_tally("not read by the map function (records where it has a value)", account.unread)),
         list(_lengths(account)),
         [
             *_tally("duplicates", account.duplicates),
@@ -128,3 +130,6 @@ def _warnings(account: Audit) -> Iterator[str]:
         yield f"{account.dropped.total:,} of {account.records:,} records are dropped, most of the data"
     if account.faulty_calls > _MANY * account.checked_calls:
         yield f"{account.faulty_calls:,} of {account.checked_calls:,} calls break their tool's schema"
+    if account.placeholders.total:
+        ((example, *_),) = account.placeholders.examples.values()
+        yield one_line(placeholder_warning(account.placeholders.total, example))

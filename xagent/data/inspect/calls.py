@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from xagent.data.inspect.written import written_calls
 
 _LISTS = ("messages", "conversations", "conversation", "dialog", "dialogue", "turns")
 _ROLES, _CONTENTS = ("role", "from"), ("content", "value", "text")
 _CALL_ROLES = frozenset({"function_call", "tool_call", "tool_calls"})
 _CALL_PARTS = frozenset({"tool_call", "tool_use", "function_call"})
 _SPEAKING = frozenset({"assistant", "gpt", "bot", "chatbot", "model"})
-_IN_TEXT = re.compile(r"^[ \t]*Action Input[ \t]*[:：]|<tool_call>\s*\{", re.MULTILINE)
 
 
 def calls_in_record(record: Mapping[str, Any]) -> int:
     """Count the calls in a raw record, whose turns may be a list or its JSON text (as a cell of a CSV file holds it).
 
     Counted are entries of ``tool_calls``, the legacy ``function_call``, call turns (ShareGPT; a list is parallel calls), content
-    parts of type ``tool_call`` or ``tool_use``, and, in an assistant's text, what :func:`calls_in_text` finds.
+    parts of type ``tool_call`` or ``tool_use``, and, in an assistant's text, what
+    :func:`xagent.data.inspect.written.written_calls` finds.
     """
     lists = (found for key in _LISTS if isinstance(found := _read_text(record.get(key)), list))
     return sum(_calls_in_turn(turn) for turn in next(lists, []) if isinstance(turn, Mapping))
-
-
-def calls_in_text(text: str) -> int:
-    """Count the calls that stand written in a text: ``Action Input:`` at a line's start, ``<tool_call>`` before an object."""
-    return sum(1 for _ in _IN_TEXT.finditer(text))
 
 
 def _calls_in_turn(turn: Mapping[str, Any]) -> int:
@@ -39,7 +35,7 @@ def _calls_in_turn(turn: Mapping[str, Any]) -> int:
     if isinstance(content, list):
         calls += sum(_listed(part.get("value", part)) for part in content if _is_call_part(part))
     if not calls and role in _SPEAKING:
-        calls = sum(map(calls_in_text, _texts(content)))
+        calls = sum(len(written_calls(text)) for text in _texts(content))
     return calls
 
 
