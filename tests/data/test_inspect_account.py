@@ -81,7 +81,7 @@ HERMES = '<tool_call>\n{"name": "f", "arguments": {"x": 1}}\n</tool_call>'
 INTERNLM2 = '<|action_start|><|plugin|>\n{"name": "f", "parameters": {"x": 1}}<|action_end|>'
 CODE = "<|action_start|><|interpreter|>\n```python\n1 + 1\n```<|action_end|>"
 LLAMA3 = '{"name": "f", "parameters": {"x": 1}}'
-QWEN1_5 = '✿FUNCTION✿: f\n✿ARGS✿: {"x": 1}\n✿RESULT✿: 2\n'
+QWEN1_5 = '✿FUNCTION✿: f\n✿ARGS✿: {"x": 1}\n'
 IN_CAPITALS = "ACTION: f\nACTION_INPUT: {}\n"
 ALL_WORDINGS = {
     REACT: "react",
@@ -278,7 +278,7 @@ def test_encoding_warns_of_places_for_a_name(
     report = process_hf_dataset(data, chatml, 128, "query_response", template="qwen_chat").report
     assert (report.placeholders, report.examples[PLACEHOLDER]) == (2, [f"{data}:1: {{{{NAME}}}}", f"{data}:3: {{{{author}}}}"])
     assert report.summary().splitlines()[-1] == f"warning: {placeholder_warning(2, f'{data}:1: {{{{NAME}}}}')}"
-    assert [record.getMessage() for record in caplog.records] == report.warnings()
+    assert [record.getMessage() for record in caplog.records if record.name == "xagent.data.dataset"] == report.warnings()
     short = process_hf_dataset(data, chatml, 128, self_cognition_map_fn_factory("Otto", "Ada"), template="qwen_chat").report
     assert (short.placeholders, short.warnings()) == (0, []) and "warning" not in short.summary()
 
