@@ -96,6 +96,8 @@ def test_what_the_protocol_writes_is_read_piece_by_piece(protocol: str, message:
 @given(text=soup)
 @example(text='<tool_call>\n{"name": "f", "arguments": {"a": 1}, "name": "g"}\n</tool_call>')
 @example(text='Action: f\nAction Input: {"a": "x" "y"}')
+@example(text='<|python_tag|>{"name": "f", "arguments": {"a": 1}}')
+@example(text='<|python_tag|> {"name":"f","arguments":{"a": 1}}; <|python_tag|> {"name":"g","arguments":{"a": 1, ')
 def test_any_text_is_read_piece_by_piece(protocol: str, text: str) -> None:
     assert_reads_as_parsed(protocol, text)
 

@@ -93,7 +93,7 @@ class Llama3JsonReader(ObjectReader):
     _TAG = "<|python_tag|>"
     _OBJECT = re.compile(r"""(?:\{\s*(?=["'}])|\[\s*(?=\{))""")
     _BRACKET = re.compile(r"[{\[]\s*(?=\S)")
-    _NEXT = re.compile(r"\s*[;,]?\s*(<\|python_tag\|>)?\s*(?=[^\s])")
+    _NEXT = re.compile(r"\s*(?:[;,]\s*|(?![;,]))(<\|python_tag\|>)?\s*(?=[^\s])")
 
     def walk(self) -> Waiting:
         yield from self.thought()
@@ -140,6 +140,7 @@ class Llama3JsonReader(ObjectReader):
         while True:
             found = yield from self.wait_for(pattern)
             ahead = self.text[found.end() :]
-            if found[1] or not (len(ahead) < len(self._TAG) and self._TAG.startswith(ahead)):
+            # A whole tag is part of the match as soon as a sign stands behind it.
+            if found[1] or not (self._TAG.startswith(ahead) or ahead.startswith(self._TAG)):
                 return found
             yield
