@@ -334,7 +334,7 @@ def test_half_a_character_in_a_call_ends_nothing(tmp_path: Path) -> None:
     events = list(session.ask("Say it."))
     assert heard == ["a\ud83d"] and steps(events)[0].observation == "a\ufffd" and isinstance(events[-1], Answered)
     record = session.to_record()
-    assert '{"text": "a\\ud83d"}' in record["messages"][2]["content"], "as the model wrote it: the escape"
+    assert '{"text": "a\\ud83d"}' in record["messages"][1]["content"], "as the model wrote it: the escape"
     path = save_record(str(tmp_path / "said.jsonl"), record)
     assert load_record(str(path)) == record
     with pytest.raises(DataError, match="half a surrogate pair"):
