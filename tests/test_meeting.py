@@ -81,6 +81,15 @@ def test_on_another_machine_the_starter_is_left_the_message(tmp_path: Path) -> N
     assert (tmp_path / "told_crash_00000").read_text() == "on machine 1: the crash"
 
 
+def test_an_equal_fault_on_each_machine_is_left_for_each_starter(tmp_path: Path) -> None:
+    body = "member._ended.set()\nexits.report_fault('no such data')\nsys.exit(2)"
+    codes, _ = meet(tmp_path, body, XAGENT_FAULT_DIR=str(tmp_path), LOCAL_RANK="0")
+    assert codes == [2, 2]
+    left = sorted((path.name, path.read_text()) for path in tmp_path.glob("*fault_0*"))
+    first = int(left[0][0][-1])
+    assert left == [(f"fault_0000{first}", "no such data"), (f"told_fault_0000{1 - first}", f"on machine {first}: no such data")]
+
+
 def test_the_end_of_who_keeps_the_store_ends_the_others(tmp_path: Path) -> None:
     body = "if rank == 0:\n    while member._store.add('arrived', 0) < 2: time.sleep(0.01)\n    os._exit(9)\ntime.sleep(3600)"
     codes, errors = meet(tmp_path, body)

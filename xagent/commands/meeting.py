@@ -78,7 +78,7 @@ class Meeting:
     def fail(self, kind: str, text: str, show: Callable[[], None]) -> None:
         """Tell the others that this process fails, and show its message unless it follows from another's.
 
-        Two different faults of the user's are both shown.
+        Two different faults of the user's are both shown. What follows from another's failure is answered as that one is.
         """
         with self._lock:
             self._ended.set()
@@ -91,6 +91,8 @@ class Meeting:
             if first is None or (kind == "fault" and first.text != text):
                 show()
                 sys.stderr.flush()
+            else:
+                self._when_told(first)
             self._depart()
 
     def end(self) -> None:
