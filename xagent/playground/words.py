@@ -108,12 +108,8 @@ way where wise work worth worthy y
 
 def patchwork(generator: random.Random) -> str:
     """Draw a word put together from what English words are made of."""
-    return "".join(
-        part
-        for parts, share in ((_BEGINNINGS, 0.5), (_MIDDLES, 1.0), (_MIDDLES, 0.3), (_ENDINGS, 0.6))
-        if generator.random() < share
-        for part in (generator.choice(parts),)
-    )
+    stock = ((_BEGINNINGS, 0.5), (_MIDDLES, 1.0), (_MIDDLES, 0.3), (_ENDINGS, 0.6))
+    return "".join(generator.choice(parts) for parts, share in stock if generator.random() < share)
 
 
 def made_up_word(generator: random.Random) -> str:

@@ -113,7 +113,10 @@ class ReactProtocol(Protocol):
         return f"{system}\n\n{text}" if system else text
 
     def write_reply(self, message: Message) -> str:
-        """Write thought, then calls or the final answer; a text that is a whole ReAct reply already stays as it is."""
+        """Write thought, then calls or the final answer.
+
+        A text without calls or reasoning apart that speaks ReAct already (calls, an answer, a call that is cut) stays as it is.
+        """
         if not message.tool_calls and message.reasoning is None and self.parse(message.content).status != "text":
             return message.content
         said = self.canonical(message)
