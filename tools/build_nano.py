@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from xagent.assets import resolve
@@ -36,8 +36,8 @@ VOCABULARY = 3072
 # cut apart before pairs are merged, so that no token holds a piece of a value and a piece of what stands around it.
 PIECES = Regex(r"\p{Han}|[\p{L}&&[^\p{Han}]]+|\p{N}|[^\p{L}\p{N}]+")
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
-    "{{ message['content'] }}<|eot_id|>{% endfor %}"
+    "{{ bos_token }}{% for message in messages %}<|start_header_id|>{{ message['role'] }}<|end_header_id|>\n\n"
+    "{{ message['content'] | trim }}<|eot_id|>{% endfor %}"
     "{% if add_generation_prompt %}<|start_header_id|>assistant<|end_header_id|>\n\n{% endif %}"
 )
 
@@ -62,14 +62,17 @@ def train_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.train_from_iterator(
         corpus(), trainers.BpeTrainer(vocab_size=VOCABULARY, special_tokens=SPECIAL, initial_alphabet=alphabet)
     )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token=BOS,
-        eos_token=EOS,
-        pad_token=PAD,
-        chat_template=CHAT_TEMPLATE,
-        model_max_length=4096,
-    )
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=BOS, eos_token=EOS, pad_token=PAD, model_max_length=4096)
+    return writing_like_llama(fast)
+
+
+def writing_like_llama(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """Let a tokenizer put BOS before a text, and write chats, as Llama 3's does."""
+    backend = tokenizer.backend_tokenizer
+    begin = (BOS, backend.token_to_id(BOS))
+    backend.post_processor = processors.TemplateProcessing(f"{BOS} $A", f"{BOS} $A {BOS} $B", [begin])
+    tokenizer.chat_template = CHAT_TEMPLATE
+    return tokenizer
 
 
 def random_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> LlamaForCausalLM:
@@ -99,9 +102,7 @@ def adopt(trained: Path) -> Path:
     model = AutoModelForCausalLM.from_pretrained(trained, dtype=torch.bfloat16)
     model.config.use_cache = True
     model.save_pretrained(target)
-    tokenizer = AutoTokenizer.from_pretrained(trained)
-    tokenizer.chat_template = CHAT_TEMPLATE
-    tokenizer.save_pretrained(target)
+    writing_like_llama(AutoTokenizer.from_pretrained(trained)).save_pretrained(target)
     return target
 
 

@@ -10,7 +10,7 @@ from xagent.chat.message import ToolSpec
 from xagent.playground import generate_episodes
 from xagent.playground.conversation import episodes_to_conversation
 from xagent.playground.episode import Choice
-from xagent.playground.reading import VERDICT_WEIGHTS, called, full_thought, known_values, read_list
+from xagent.playground.reading import VERDICT_WEIGHTS, called, full_thought, known_values, plan, read_list
 from xagent.playground.records import training_conversations
 
 
@@ -73,6 +73,11 @@ def test_a_tool_is_called_with_its_parameters_in_their_order() -> None:
     assert called(TOOLS[0]) == f"{TOOLS[0].name}(first, second)"
 
 
+def test_a_plan_says_what_is_known_and_which_parameter_takes_the_result() -> None:
+    assert plan(TOOLS[0], {"first": 2}, "second", "en") == "add(first, second): first is 2, second is the result"
+    assert plan(TOOLS[0], {"first": 2, "second": 9}, "first", "zh") == "add(first, second)：first是结果，second是9"
+
+
 def test_what_is_not_required_may_be_left_out() -> None:
     optional = ToolSpec("t", "T", {"type": "object", "properties": TOOLS[1].parameters["properties"], "required": []})
     assert known_values(optional, {}, "en") == ""
@@ -89,13 +94,13 @@ def test_a_conversation_reads_the_tools_that_it_offers() -> None:
             assert listed in ([], names), message.reasoning
 
 
-def test_a_plan_of_two_calls_names_the_second_and_is_kept() -> None:
+def test_a_plan_of_two_calls_says_which_parameter_takes_the_result_and_is_kept() -> None:
     for episode in generate_episodes(60, 4, kinds=("chained",)):
         thoughts = [message.reasoning or "" for message in episodes_to_conversation([episode]).messages if message.tool_calls]
         first, second = episode.steps
         following = {
-            "en": rf"{first.tool}: .*, then {second.tool}\.$",
-            "zh": rf"{first.tool}：.*，(再用|然后是) {second.tool}。$",
+            "en": rf"{first.tool}\([^()]*\): [^()]*, then {second.tool}\([^()]*\): .*\bis the result\b",
+            "zh": rf"{first.tool}\([^()]*\)：[^()]*，(再用|然后是) {second.tool}\([^()]*\)：.*是结果",
         }
         assert re.search(following[episode.language], thoughts[0]), thoughts[0]
         assert second.tool in thoughts[1] and first.tool not in thoughts[1]

@@ -36,7 +36,7 @@ EPISODES = 120
 """Held-out episodes of each kind: tools that training knows, with questions that no training text asks, and tools that it
 never saw."""
 
-MAX_NEW_TOKENS, MAX_TURN = 224, 4
+MAX_NEW_TOKENS, MAX_TURN = 256, 4
 """Enough for every reference, and one mistake; a model that never ends its replies costs no more than this."""
 
 BATCH_SIZE = 32

@@ -9,10 +9,11 @@ from typing import Any, Literal, get_args
 
 from xagent.errors import ConfigError
 from xagent.playground import phrases
-from xagent.playground.chains import Chain, chains
+from xagent.playground.chains import chains
 from xagent.playground.episode import KINDS, Choice, Episode, Kind, Step
-from xagent.playground.held_out import is_examined
-from xagent.playground.reading import called, known_values
+from xagent.playground.held_out import holds_held_out_text, is_examined
+from xagent.playground.nested import RESULTS, Asking, draw_pair, nested_question
+from xagent.playground.reading import called, known_values, plan
 from xagent.playground.registry import TOOLS, call_tool, held_out_tools, training_tools
 from xagent.playground.small_talk import NAMES, small_talk
 from xagent.playground.tool import LANGUAGES, Language, PlaygroundTool, ToolFault
@@ -20,6 +21,13 @@ from xagent.playground.tool import LANGUAGES, Language, PlaygroundTool, ToolFaul
 # Of 20 episodes in each language, how many are of a kind.
 SHARES: Mapping[Kind, int] = {"single": 9, "chained": 3, "recovered": 2, "no_call": 2, "no_tool_fits": 2, "ask_back": 2}
 _TRIES = 200
+
+NESTED_SHARE = 0.6
+"""How many tasks of two calls for training are put together from any two tools (``nested.py``); the others, and all for
+examinations, are those of ``chains.py``."""
+
+SLIP_SHARE = 0.12
+"""How many tasks of two calls for training have a misspelled name in the first, which is mended before the second."""
 
 Purpose = Literal["training", "examination"]
 """No question is asked for both, whatever the seeds: ``held_out.is_examined`` tells which of them it is for."""
@@ -109,6 +117,9 @@ class _Task:
     choice: Choice | None = None
 
 
+_Slip = tuple[dict[str, Any], str]  # wrong arguments, and what the tool says of them
+
+
 class _Maker:
     """Makes one episode from one random stream."""
 
@@ -159,7 +170,7 @@ class _Maker:
         return self.rng.choice(templates[self.language]).format(**fields)
 
     def _using(self, templates: phrases.Phrases, tool: PlaygroundTool, arguments: Mapping[str, Any], later: str = "") -> str:
-        """Give the thought that names a tool and what is known of its parameters, and the tool that comes after it."""
+        """Give the thought that names a tool and what is known of its parameters, and the plan of what comes after it."""
         spec = tool.spec(self.language)
         values = known_values(spec, arguments, self.language)
         return self._say(templates, tool=called(spec), values=values, later=later)
@@ -186,43 +197,89 @@ class _Maker:
         return self._solved(question, (step,), (tool,))
 
     def _chained(self) -> _Task:
+        if self.purpose == "training" and self.rng.random() < NESTED_SHARE:
+            return self._nested()
         chain = self.rng.choice(chains(self.unseen))
+
+        def asked(arguments: Mapping[str, Any], following: Mapping[str, Any]) -> str:
+            return self.rng.choice(chain.questions[self.language]).format(**{**following, **arguments})
+
         for _ in range(_TRIES):
-            task = self._chain_task(chain)
-            if not task.steps[-1].observation.startswith("-"):
+            task = self._two_calls(TOOLS[chain.first], TOOLS[chain.second], chain.parameter, asked)
+            if task is not None and not task.steps[-1].observation.startswith("-"):
                 return task
         raise AssertionError(f"no arguments fit the chain {chain.first} -> {chain.second}")
 
-    def _chain_task(self, chain: Chain) -> _Task:
-        first, second = TOOLS[chain.first], TOOLS[chain.second]
+    def _nested(self) -> _Task:
+        while True:
+            first, second, parameter = draw_pair(self.rng)
+            phrase = self.rng.choice(RESULTS[first].phrases[self.language])
+            template = nested_question(
+                self.rng, self.rng.choice(TOOLS[second].questions[self.language]), parameter, phrase, self.language
+            )
+            task = self._two_calls(TOOLS[first], TOOLS[second], parameter, template)
+            if task is not None and not holds_held_out_text(task.question):
+                return task
+
+    def _two_calls(self, first: PlaygroundTool, second: PlaygroundTool, parameter: str, asked: Asking) -> _Task | None:
+        """Make a task whose first result is a parameter of the second call; None where the values drawn do not fit.
+
+        Args:
+            asked: gives the question from the two calls' arguments.
+        """
         arguments = first.sample(self.rng, self.language)
-        result = call_tool(first.name, arguments)
-        following = {
-            **second.sample(self.rng, self.language),
-            chain.parameter: argument_from(result, second.parameters[chain.parameter]["type"]),
-        }
-        question = self.rng.choice(chain.questions[self.language]).format(**{**following, **arguments})
+        others = second.sample(self.rng, self.language)
+        try:
+            following = {**others, parameter: argument_from(call_tool(first.name, arguments), _type_of(second, parameter))}
+            call_tool(second.name, following)
+        except (ToolFault, ValueError):
+            return None
+        slip = self._slip(first, arguments) if self.purpose == "training" and self.rng.random() < SLIP_SHARE else None
+        said = arguments if slip is None else slip[0]
+        question = asked(said, following)
+        later = plan(second.spec(self.language), following, parameter, self.language)
+        thought = self._using(phrases.USE_FIRST, first, said, later)
         choice = Choice(first.name, later=second.name)
-        start = self._step(first, arguments, self._using(phrases.USE_FIRST, first, arguments, second.name), choice)
+        start = (
+            (self._step(first, said, thought, choice),)
+            if slip is None
+            else self._retried(first, arguments, slip, thought, choice)
+        )
         end = self._step(second, following, self._using(phrases.USE_NEXT, second, following), None)
-        return self._solved(question, (start, end), (first, second))
+        return self._solved(question, (*start, end), (first, second))
 
     def _recovered(self) -> _Task:
         tool = self.rng.choice([tool for tool in self.tools if tool.key])
-        assert tool.key is not None
         for _ in range(_TRIES):
             arguments = tool.sample(self.rng, self.language)
-            wrong = {**arguments, tool.key: misspell(self.rng, arguments[tool.key], self.language)}
-            fault = _fault_of(tool, wrong)
-            if fault is not None and arguments[tool.key] not in wrong[tool.key] and _suggests(fault, arguments[tool.key]):
+            slip = self._slip(tool, arguments)
+            if slip is not None:
                 break
         else:
             raise AssertionError(f"no misspelling of a key of {tool.name} can be recovered")
-        question = self._question(tool, wrong)
-        thought = self._using(phrases.USE, tool, wrong)
-        failed = Step(thought, tool.name, wrong, fault, failed=True, choice=Choice(tool.name))
-        again = self._step(tool, arguments, self._say(phrases.TRY_AGAIN, value=arguments[tool.key]), None)
-        return self._solved(question, (failed, again), (tool,))
+        question = self._question(tool, slip[0])
+        steps = self._retried(tool, arguments, slip, self._using(phrases.USE, tool, slip[0]), Choice(tool.name))
+        return self._solved(question, steps, (tool,))
+
+    def _slip(self, tool: PlaygroundTool, arguments: Mapping[str, Any]) -> _Slip | None:
+        """Misspell the tool's key; None if it has none, or if the tool would not name the right one."""
+        if tool.key is None:
+            return None
+        right = arguments[tool.key]
+        wrong = {**arguments, tool.key: misspell(self.rng, right, self.language)}
+        fault = _fault_of(tool, wrong)
+        if fault is None or right in wrong[tool.key] or not _suggests(fault, right):
+            return None
+        return wrong, fault
+
+    def _retried(
+        self, tool: PlaygroundTool, arguments: Mapping[str, Any], slip: _Slip, thought: str, choice: Choice
+    ) -> tuple[Step, Step]:
+        """Give the call that fails and the one that mends it."""
+        assert tool.key is not None
+        wrong, fault = slip
+        failed = Step(thought, tool.name, wrong, fault, failed=True, choice=choice)
+        return failed, self._step(tool, arguments, self._say(phrases.TRY_AGAIN, value=arguments[tool.key]), None)
 
     def _no_call(self) -> _Task:
         question, answer = self.rng.choice(small_talk(self.language, self.unseen))
@@ -257,6 +314,10 @@ def argument_from(result: str, kind: str) -> Any:
         return result
     value = float(result)
     return int(value) if value == int(value) else value
+
+
+def _type_of(tool: PlaygroundTool, parameter: str) -> str:
+    return str(tool.parameters[parameter]["type"])
 
 
 def misspell(rng: random.Random, key: str, language: Language) -> str:

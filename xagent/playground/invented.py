@@ -22,7 +22,7 @@ from xagent.playground.invented_tools import (
     draw_value,
 )
 from xagent.playground.invented_wording import ask, ask_two, ask_without, pick, spoken, values_text
-from xagent.playground.reading import called, known_values
+from xagent.playground.reading import called, known_values, plan
 from xagent.playground.tool import LANGUAGES, Language
 from xagent.playground.words import made_up_hanzi, made_up_word
 
@@ -140,9 +140,10 @@ def _chained(generator: random.Random, language: Language, shelf: Sequence[Inven
     given = {name: value for name, value in following.items() if name != place.name}
     values = values_text(generator, first, arguments, language)
     question = ask_two(generator, first, second, values, given, place.name, language)
+    later = plan(second.spec, following, place.name, language)
     steps = (
         Step(
-            _using(generator, language, phrases.FIRST, first, arguments, second.spec.name),
+            _using(generator, language, phrases.FIRST, first, arguments, later),
             first.spec.name,
             arguments,
             str(middle),

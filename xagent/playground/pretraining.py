@@ -49,20 +49,20 @@ READING_SPEECH_SHARE = 0.08
 READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered": 0.1, "no_tool_fits": 0.16, "ask_back": 0.18}
 """The shares of the kinds in the third lesson."""
 
-PLANNING_SHARES = {"speech": 0.12, "real": 0.5, "disguised": 0.75}
+PLANNING_SHARES = {"speech": 0.1, "real": 0.55, "disguised": 0.75}
 """How many records of the fourth lesson are speech, mostly of copying, how many of the others are about the playground's training
 tools, told as forms, and how many of those in other words (``disguise.py``)."""
 
-PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.26, "recovered": 0.08, "no_tool_fits": 0.15, "ask_back": 0.19}
+PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.27, "recovered": 0.1, "no_tool_fits": 0.13, "ask_back": 0.18}
 """The shares of the kinds among its records about invented tools."""
 
 REAL_KINDS: dict[Kind, float] = {
-    "single": 0.36,
-    "chained": 0.28,
-    "recovered": 0.08,
-    "no_call": 0.05,
-    "no_tool_fits": 0.09,
-    "ask_back": 0.14,
+    "single": 0.33,
+    "chained": 0.33,
+    "recovered": 0.09,
+    "no_call": 0.04,
+    "no_tool_fits": 0.08,
+    "ask_back": 0.13,
 }
 """The shares of the kinds among those about the playground's tools."""
 

@@ -1,5 +1,6 @@
 """How the reference agent thinks: it reads its list of tools aloud and says of each whether the question is about it; then it
-names the one to call with its parameters, what it knows of each, and the tool that comes after it.
+names the one to call with its parameters and what it knows of each; and so the tool that comes after it, of whose parameters one
+is the result.
 
 Every step of that is a copy, or a look at what was copied last. A small model learns these long before it finds a name, plans two
 calls, or notices that a value is missing, from the question at once.
@@ -22,6 +23,8 @@ _CUE: Mapping[Language, str] = {"en": '{verdict}, "{cue}"', "zh": "{verdict}，�
 _GAP: Mapping[Language, str] = {"en": " ", "zh": ""}
 _GIVEN: Mapping[Language, str] = {"en": "{name} is {value}", "zh": "{name}是{value}"}
 _MISSING: Mapping[Language, str] = {"en": "{name} ({what}) is missing", "zh": "{name}（{what}）缺少"}
+_RESULT: Mapping[Language, str] = {"en": "the result", "zh": "结果"}
+_COLON: Mapping[Language, str] = {"en": ": ", "zh": "："}
 _AND: Mapping[Language, str] = {"en": ", ", "zh": "，"}
 
 VERDICT_WEIGHTS = {
@@ -31,8 +34,8 @@ VERDICT_WEIGHTS = {
     r"\b(I need|I use|I first use|Then I use) \w+": 3.0,
     r"(先用|要用|再用|需要) \w+": 3.0,
     r"\([^()\n]*\)(?=[：:])": 3.0,
-    r"(, then \w+)?\.(?=\n)": 3.0,
-    r"(，(再用|然后是) \w+)?。(?=\n)": 3.0,
+    r"(, then \w+\([^\n]*)?\.(?=\n)": 3.0,
+    r"(，(再用|然后是) \w+\([^\n]*)?。(?=\n)": 3.0,
     r"\b(I now know|Now I can|I have the|I now have)\b": 3.0,
     r"(我现在知道|现在可以|我知道答|我已经得)": 3.0,
 }
@@ -66,6 +69,12 @@ def read_list(tools: Sequence[ToolSpec], question: str, language: Language, choi
 def called(tool: ToolSpec) -> str:
     """Give a tool's name with those of its parameters behind it, which a model then goes through one by one."""
     return f"{tool.name}({', '.join(tool.parameters['properties'])})"
+
+
+def plan(tool: ToolSpec, arguments: Mapping[str, Any], parameter: str, language: Language) -> str:
+    """Name a tool that is called later, with what is known of its parameters; one of them is told by the call before it."""
+    values = known_values(tool, {**arguments, parameter: _RESULT[language]}, language)
+    return f"{called(tool)}{_COLON[language]}{values}"
 
 
 def known_values(tool: ToolSpec, arguments: Mapping[str, Any], language: Language) -> str:
