@@ -110,13 +110,22 @@ def test_a_bad_reply_is_a_step_with_a_fault_and_no_example(reply: str | Said, fa
     assert fault in step.fault and step.observation == (observation or "Please follow the format")
     assert isinstance(events[-1], Answered)
     is_call = observation is not None
-    assert (step.tool is not None) == is_call
+    assert (step.tool is not None) == is_call and (step.seconds is not None) == (fault == "error")
     messages = session.to_record()["messages"]
     bad = next(message for message in messages if message["role"] == "assistant")
     assert bad.get("loss") is (None if is_call else False)
     text = to_text(render(openai_map_fn(session.to_record()).validate(), "qwen_chat", session.protocol))
     seen = engine.shown[1].removesuffix("<|im_start|>assistant\n")
     assert text.startswith(seen)
+
+
+def test_a_tool_that_did_not_run_took_no_time() -> None:
+    parameters = {"type": "object", "properties": {"first": {"type": "integer"}}, "required": ["first"]}
+    tool = Tool(ToolSpec("add_numbers", "", parameters), lambda _: "5")
+    replies = [call_in("react", ToolCall("add_numbers", given)) for given in ({"first": "x"}, {"first": 2})]
+    session = AgentSession(ScriptedEngine(*replies, answer_in("react")), ToolBox([tool]))
+    refused, run = steps(list(session.ask("?")))
+    assert (refused.fault, refused.seconds) == ("bad arguments", None) and run.fault is None and run.seconds is not None
 
 
 def test_a_call_cut_by_its_length_is_never_run_in_any_protocol() -> None:

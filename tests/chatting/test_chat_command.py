@@ -68,6 +68,20 @@ def test_a_terminal_without_the_characters_is_shown_their_escapes(monkeypatch: p
     assert out.buffer.getvalue() == b"\\u4f60\\u597d\n"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "option", [("--stop_words", "Observation"), ("--stop-words", "Observation:"), ("--stop-words=Observation",)]
+)
+def test_the_observation_s_mark_may_be_typed_with_its_colon_or_without(
+    option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = "Thought: The Observation will tell.\nAction: fire_recognition\nAction Input: /tmp/1.jpg\n"
+    engine = ScriptedEngine(f"{call}Observation: made up", "Final Answer: fire")
+    monkeypatch.setattr("xagent.inference.loading.load_engine", lambda *words, **more: engine)
+    assert chat(monkeypatch, "Is there fire?\n[True]\n", "model", *option) == 0
+    assert capsys.readouterr().out == f"{call}Observation:\nFinal Answer: fire\n"
+    assert engine.shown[1].endswith(f"{call}Observation: [True]\n"), "in the same turn"
+
+
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     assert chat(monkeypatch, "Hi\n", *arguments) == 2
     shown = capsys.readouterr()

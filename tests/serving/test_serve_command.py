@@ -9,6 +9,7 @@ from typing import Any
 
 import openai
 import pytest
+from scripted import ScriptedEngine
 from served import served
 
 from xagent.cli import main
@@ -55,6 +56,25 @@ def test_adapters_have_names() -> None:
     for word in ("=x", "name="):
         with pytest.raises(ConfigError, match="expected NAME=DIR, or DIR"):
             named_adapters([word])
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--stop_words", "Observation"),
+        ("--stop-words", "Observation:", "END"),
+        ("--stop-words", "Observation", "--stop-words", "END"),
+    ],
+)
+def test_the_observation_s_mark_may_be_typed_with_its_colon_or_without(
+    option: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served_as: list[tuple[str, ...]] = []
+    engine = ScriptedEngine([])
+    monkeypatch.setattr("xagent.inference.loading.load_engine", lambda *words, **more: engine)
+    monkeypatch.setattr("xagent.serving.server.serve", lambda service, _: served_as.append(service.settings.stop_words))
+    assert main(["serve", "model", "--port", "0", *option]) == 0
+    assert served_as == [("Observation:", "END") if "END" in option else ("Observation:",)]
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def address(caches: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     assert cli.main(["train", str(config), "--work-dir", str(run)]) == 0
     [checkpoint] = run.glob("iter_*.pth")
     assert cli.main(["convert", "pth_to_hf", str(run / "config.py"), str(checkpoint), str(model)]) == 0
-    words = [str(model), "--served-model-name", MODEL, "--stop-words", "Observation:"]
+    words = [str(model), "--served-model-name", MODEL, "--stop_words", "Observation"]
     with served(folder / "log", *words) as (_, found):
         yield found
 

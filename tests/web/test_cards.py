@@ -59,9 +59,9 @@ def test_half_a_character_in_a_call_can_be_sent_to_the_browser() -> None:
 
 
 def test_a_failed_step_names_its_fault() -> None:
-    step = Step("", "serch", {}, "there is no tool", "unknown tool", 1.25)
+    step = Step("", "serch", {}, "there is no tool", "unknown tool", None)
     texts = [text for text in _read(step_card(step, 1, CHINESE)).texts if text.strip()]
-    assert texts == ["第 1 步", "没有此工具", "1.2 s", "工具", "serch", "参数", "{}", "观察", "there is no tool"]
+    assert texts == ["第 1 步", "没有此工具", "工具", "serch", "参数", "{}", "观察", "there is no tool"]
 
 
 def test_a_long_observation_is_whole_and_folded() -> None:
@@ -90,7 +90,7 @@ def test_a_label_is_no_markdown() -> None:
 
 
 def test_seconds() -> None:
-    assert [seconds_text(value) for value in (0.0004, 0.25, 1.0, 61.26)] == ["0 ms", "250 ms", "1.0 s", "61.3 s"]
+    assert [seconds_text(value) for value in (0.0004, 0.25, 1.0, 61.26)] == ["< 1 ms", "250 ms", "1.0 s", "61.3 s"]
 
 
 def test_both_languages_say_everything() -> None:

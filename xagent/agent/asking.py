@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xagent.agent.events import Answered, Ended, Event, Step, StepDone, TextPiece
 from xagent.agent.tools.box import ToolBox
-from xagent.agent.tools.tool import Observation
+from xagent.agent.tools.tool import NOTHING_RAN, Observation
 from xagent.agent.transcript import Entry, Setting, lagent_messages, observation_mark, to_conversation
 from xagent.chat.protocol import ParsedReply
 from xagent.errors import XAgentError
@@ -226,13 +226,13 @@ class Asking:
         parsed = self._setting.protocol.parse(self._replies[-1].text)
         call = parsed.calls[0] if parsed.status == "calls" else None
         self.entries.append(Entry.observed(shown, call.name if call else None))
-        ran = call is not None and result.type == call.name
-        fault = last.fault if ran else self._fault(parsed) if call is None else "unknown tool"
+        known = call is not None and result.type == call.name
+        fault = last.fault if known else self._fault(parsed) if call is None else "unknown tool"
+        seconds = last.seconds if known and last.fault not in NOTHING_RAN else None
         thought = "\n".join(filter(None, (parsed.reasoning, parsed.content)))
-        step = Step(
-            thought, call.name if call else None, call.arguments if call else None, shown, fault, last.seconds if ran else 0.0
+        self._out.put(
+            StepDone(Step(thought, call.name if call else None, call.arguments if call else None, shown, fault, seconds))
         )
-        self._out.put(StepDone(step))
 
     def _fault(self, parsed: ParsedReply) -> str:
         """Say why a reply held no call that could be run."""

@@ -23,7 +23,7 @@ class Step:
         arguments: those of the call.
         observation: what the model is shown, word for word.
         fault: what went wrong, in a few words; None after a result.
-        seconds: how long the tool took.
+        seconds: how long the tool took; None where none ran.
     """
 
     thought: str
@@ -31,7 +31,7 @@ class Step:
     arguments: Mapping[str, Any] | None
     observation: str
     fault: str | None
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)

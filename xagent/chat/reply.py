@@ -71,6 +71,16 @@ class Reply:
         return [part for part in self.parts if part.kind == "observation"]
 
 
+def meant_stop_word(word: str) -> str:
+    """Give the stop word that somebody means who types one: an observation's mark without its colon is the mark.
+
+    ModelScope SWIFT's documents have both ``--stop_words Observation:`` and ``--stop_words Observation``. The bare word would
+    also end a thought in which it stands.
+    """
+    return f"{word}:" if word in _NEED_COLON else word
+
+
+_NEED_COLON = ("Observation", "OBSERVATION", "Response")
 _COLON = r"[ \t]*[:：]"
 _ACTION = rf"^[ \t]*(?:(?:Action|ACTION){_COLON}|✿FUNCTION✿(?:{_COLON})?)"
 _INPUT = rf"^[ \t]*(?:(?:Action\ Input|ACTION_INPUT){_COLON}|✿ARGS✿(?:{_COLON})?)"

@@ -78,8 +78,9 @@ class Screen:
             self._held.append(harmless(text))
 
     def _step(self, step: Step) -> None:
-        head = f"[{step.tool or 'no call'}{f', {step.fault}' if step.fault else ''}, {step.seconds:.2f} s]"
-        self._write(self._coloured(f"{head} {harmless(step.observation)}", "fault" if step.fault else "step", self._out) + "\n")
+        took = None if step.seconds is None else f"{step.seconds:.2f} s"
+        head = ", ".join(filter(None, (step.tool or "no call", step.fault, took)))
+        self._write(self._coloured(f"[{head}] {harmless(step.observation)}", "fault" if step.fault else "step", self._out) + "\n")
 
     def _print(self, text: str, kind: str) -> None:
         self._out.flush()

@@ -99,6 +99,7 @@ def chat_with(engine: Engine, box: ToolBox, args: argparse.Namespace) -> None:
         XAgentError: an option or the file to go on with can't be used.
     """
     from xagent.agent.session import AgentSession
+    from xagent.chat.reply import meant_stop_word
     from xagent.chatting.chat import Chat
     from xagent.chatting.lines import PipedLines, TypedLines, history_file
     from xagent.chatting.records import load_record
@@ -114,7 +115,7 @@ def chat_with(engine: Engine, box: ToolBox, args: argparse.Namespace) -> None:
         temperature=args.temperature,
         top_p=args.top_p,
         seed=args.seed,
-        stop=tuple(args.stop_words),
+        stop=tuple(map(meant_stop_word, args.stop_words)),
     )
     if args.load:
         session.load(load_record(args.load))

@@ -69,7 +69,12 @@ def _add_replying(parser: argparse.ArgumentParser) -> None:
     add_sampling(group)
     group.add_argument("--max-tokens", type=int, default=2048, metavar="N", help="a reply is cut there (default: %(default)s)")
     group.add_argument(
-        "--stop-words", nargs="+", default=[], metavar="WORD", help="end every reply and stay in it, as with SWIFT (Observation:)"
+        "--stop-words",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="WORD",
+        help="end every reply and stay in it, as with SWIFT (Observation:)",
     )
     loading = parser.add_argument_group("how the model is loaded")
     loading.add_argument(
@@ -120,6 +125,7 @@ def _require_extra() -> None:
 
 
 def _settings(args: argparse.Namespace) -> ServerSettings:
+    from xagent.chat.reply import meant_stop_word
     from xagent.serving.service import ServerSettings
 
     key = args.api_key or os.environ.get(KEY_VARIABLE) or None
@@ -166,7 +172,7 @@ def _settings(args: argparse.Namespace) -> ServerSettings:
         temperature=args.temperature,
         top_p=args.top_p,
         max_tokens=args.max_tokens,
-        stop_words=tuple(args.stop_words),
+        stop_words=tuple(map(meant_stop_word, args.stop_words)),
         drain_seconds=args.drain_seconds,
     )
 

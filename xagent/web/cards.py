@@ -15,7 +15,7 @@ LONG = 600
 
 
 def step_card(step: Step, number: int, words: Words) -> str:
-    """Give the card of a finished step: thought, tool, arguments, observation, time.
+    """Give the card of a finished step: thought, tool, arguments, observation, and how long the tool took, if one ran.
 
     Args:
         number: counted from 1.
@@ -29,7 +29,8 @@ def step_card(step: Step, number: int, words: Words) -> str:
         _row(words.observation, _observation(step.observation, words)),
     ]
     fault = f'<span class="xagent-fault">{_text(words.faults.get(step.fault, step.fault))}</span>' if step.fault else ""
-    head = f'<p class="xagent-head"><b>{_text(title)}</b>{fault}<span class="xagent-time">{seconds_text(step.seconds)}</span></p>'
+    time = "" if step.seconds is None else f'<span class="xagent-time">{_text(seconds_text(step.seconds))}</span>'
+    head = f'<p class="xagent-head"><b>{_text(title)}</b>{fault}{time}</p>'
     kind = " xagent-failed" if step.fault else ""
     return f'<div class="xagent-card{kind}" role="group" aria-label="{_text(title)}">{head}<dl>{"".join(rows)}</dl></div>'
 
@@ -87,6 +88,8 @@ def unfinished_card(text: str, words: Words) -> str:
 
 def seconds_text(seconds: float) -> str:
     """Write a duration: milliseconds below a second."""
+    if seconds < 0.001:
+        return "< 1 ms"
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 

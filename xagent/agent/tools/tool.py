@@ -14,6 +14,8 @@ from xagent.playground import ToolFault
 __all__ = ["Fault", "Observation", "Tool", "ToolFault"]
 
 Fault = Literal["unknown tool", "bad arguments", "error", "timeout"]
+NOTHING_RAN: tuple[Fault, ...] = ("unknown tool", "bad arguments")
+"""What goes wrong before a tool is run."""
 
 
 @dataclass(frozen=True)
