@@ -49,3 +49,7 @@ class OutputError(XAgentError):
 
 class EngineError(XAgentError):
     """An engine that can't go on with a request, or that was closed or can't be reached."""
+
+
+class EngineUnavailable(EngineError):
+    """An engine that can't be asked just now, whatever the request; later it may be."""

@@ -65,6 +65,9 @@ class ScriptedEngine:
     def follows(self, grammar: Grammar) -> bool:
         return False
 
+    def outage(self) -> str | None:
+        return "the engine was closed" if self.closed else None
+
     def close(self) -> None:
         self.closed = True
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import socket
 import threading
 from typing import Any
 
@@ -12,7 +14,9 @@ import pytest
 from scripted import ScriptedEngine, raw_request, serving, until
 
 from xagent.errors import ConfigError
+from xagent.serving import server
 from xagent.serving.server import open_socket
+from xagent.serving.service import ServerSettings, Service
 
 ASK = [{"role": "user", "content": "Hello"}]
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
@@ -284,12 +288,77 @@ def test_the_end_waits_for_replies() -> None:
     assert "".join(map(str, pieces)) == "Hello"
 
 
+def test_replies_that_do_not_end_in_time_end_with_an_error() -> None:
+    never = threading.Event()
+    with serving(ScriptedEngine(lambda _: "Hello", wait=never), drain_seconds=0.5) as (service, address):
+        responses: list[httpx.Response] = []
+        asked = threading.Thread(target=lambda: responses.append(post(address, {"model": "scripted", "messages": ASK})))
+        asked.start()
+        with openai.OpenAI(base_url=f"{address}/v1", api_key="x", max_retries=0) as api:
+            stream = api.chat.completions.create(model="scripted", messages=ASK, stream=True)  # type: ignore[arg-type]
+            until(lambda: service.running == 2)
+            service.server.handle_exit(15, None)
+            with pytest.raises(openai.APIError, match="the server ended before the reply did"):
+                list(stream)
+        asked.join(20)
+        assert (responses[0].status_code, error_of(responses[0])["code"]) == (503, "draining")
+        assert service.running == 0 and not service.waiting
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["on a connection kept alive", "on a new connection"])
+def test_a_request_that_was_sent_and_not_read_when_the_end_began_is_answered(kept: bool) -> None:
+    """The end begins between the loop's look for new requests and its turn: uvicorn's own would close the connection."""
+    body = json.dumps({"model": "scripted", "messages": ASK, "stream": True})
+    request = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with serving(ScriptedEngine(lambda _: "Hello")) as (service, address):
+        connection = raw_request(address, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n") if kept else None
+        if connection:
+            assert b'{"status":"ok"}' in connection.recv(1000)
+        sent: list[socket.socket] = []
+        end = service.server.shutdown
+
+        async def shutdown(sockets: Any) -> None:
+            if connection:
+                connection.sendall(request.encode())
+            sent.append(connection or raw_request(address, request))
+            await end(sockets)
+
+        service.server.shutdown = shutdown
+        service.server.handle_exit(15, None)
+        until(lambda: bool(sent))
+        sent[0].settimeout(20)
+        answer = b""
+        while more := sent[0].recv(1000):
+            answer += more
+        head, _, told = answer.decode().partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.1 503") and "connection: close" in head and json.loads(told)["error"]["code"] == "draining"
+
+
 def is_open(address: str) -> bool:
     try:
         httpx.get(f"{address}/health")
     except httpx.TransportError:
         return False
     return True
+
+
+def test_a_signal_before_the_server_runs_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = server.make_server(Service(ScriptedEngine(lambda _: "Hi"), ServerSettings("scripted")))
+    monkeypatch.setattr(server, "make_server", lambda _: made)
+    really_run, lost = made.run, list[bool]()
+    late = threading.Timer(20, lambda: (lost.append(True), setattr(made, "should_exit", True)))
+
+    def run(sockets: list[socket.socket]) -> None:
+        signal.raise_signal(signal.SIGTERM)  # before uvicorn's handlers
+        late.start()
+        really_run(sockets)
+        late.cancel()
+
+    monkeypatch.setattr(made, "run", run)
+    with open_socket("127.0.0.1", 0) as listening:
+        before = signal.getsignal(signal.SIGTERM)
+        server.serve(made._service, listening)
+        assert not lost and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_while_it_ends_nothing_new_is_begun(address: str) -> None:

@@ -136,7 +136,8 @@ class ReplyStream(Protocol):
         """Give the pieces, and end when the reply does.
 
         Raises:
-            XAgentError: the engine could not go on, for this request or at all.
+            EngineUnavailable: the engine is gone.
+            XAgentError: the engine could not go on.
         """
 
     def cancel(self) -> None:
@@ -171,6 +172,9 @@ class Engine(Protocol):
 
     def follows(self, grammar: Grammar) -> bool:
         """Say whether replies can be kept to a grammar."""
+
+    def outage(self) -> str | None:
+        """Say why no request can be answered now; None where nothing is known. May take seconds."""
 
     def close(self) -> None:
         """Cancel what runs and free the model. More than once is fine."""

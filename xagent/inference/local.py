@@ -56,6 +56,10 @@ class LocalEngine:
         """Say whether replies can be kept to a grammar: llguidance is installed, and understands it."""
         return self._grammars.follow(grammar.lark)
 
+    def outage(self) -> str | None:
+        """Say that the engine was closed, if so."""
+        return "the engine was closed" if self.scheduler.closed else None
+
     def _constraint(self, request: GenerationRequest) -> JsonConstraint | None:
         if request.json_schema is not None:
             return self._grammars.of_schema(request.json_schema)

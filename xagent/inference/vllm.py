@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from xagent.errors import ConfigError, EngineError
+from xagent.errors import ConfigError, EngineError, EngineUnavailable
 from xagent.inference.engine import FinishReason, GenerationRequest, Grammar
 from xagent.inference.prompting import PromptBuilder
 from xagent.inference.reply_stream import QueuedReplyStream, check_request
@@ -34,6 +34,15 @@ which ``ignore_eos`` leaves to us.)"""
 
 OLDEST = (0, 11)
 """The oldest vLLM that holds replies to our grammars; older ones ignore them silently."""
+
+_HEALTH_SECONDS = 5.0
+"""How long the server may take to say that it is well."""
+
+_GONE = (502, 503, 504)
+"""What the server, or a proxy before it, answers when nobody generates behind it."""
+
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 20, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 4}
+"""A machine that vanished without a word is missed after so many seconds of silence, asked so often."""
 
 _TOKEN = "token_id:"
 """What a token's name begins with under ``return_tokens_as_token_ids``."""
@@ -109,6 +118,18 @@ class VllmEngine:
         """
         return self._grammars.follow(grammar.lark)
 
+    def outage(self) -> str | None:
+        """Say why the server can't be asked now: it can't be reached, or is not well."""
+        import httpx
+
+        if self._closed:
+            return "the engine was closed"
+        try:
+            response = self._client.get("/health", timeout=_HEALTH_SECONDS)
+        except httpx.HTTPError as error:
+            return _broken_off(self.base_url, error)
+        return f"the vLLM server is not well: {_refusal(response)}" if response.status_code >= 500 else None
+
     def close(self) -> None:
         """Cancel what runs and leave the server."""
         self._closed = True
@@ -159,9 +180,9 @@ class VllmEngine:
                     raise _Refused(f"the vLLM server refused the request: {_refusal(response)}", response.status_code)
                 stream.follow(_chunks(response), self.prompts.stop_ids)
         except _Refused as refused:
-            stream.on_fault(_of_client(refused) if stream.request.json_schema is not None else refused)
+            stream.on_fault(_told(refused, stream.request))
         except httpx.HTTPError as error:
-            stream.on_fault(EngineError(f"the vLLM server at {self.base_url} broke off: {type(error).__name__}: {error}"))
+            stream.on_fault(EngineUnavailable(_broken_off(self.base_url, error)))
         except Exception as error:  # whoever reads the reply must hear of it
             stream.on_fault(error)
         finally:
@@ -218,6 +239,7 @@ class VllmReplyStream(QueuedReplyStream):
         with self._lock:
             connection = response.extensions.get("network_stream")
             self._socket = connection.get_extra_info("socket") if connection else None
+            _keep_alive(self._socket)
             return not self.cancelled
 
     def _hang_up(self) -> None:
@@ -230,7 +252,8 @@ class VllmReplyStream(QueuedReplyStream):
         """Take what the server sends until the reply ends.
 
         Raises:
-            EngineError: the server reports a fault, or sends no token ids.
+            EngineUnavailable: the server is gone, or going.
+            EngineError: it reports a fault, or sends no token ids.
         """
         for chunk in chunks:
             for choice in chunk.get("choices", ()):
@@ -241,7 +264,7 @@ class VllmReplyStream(QueuedReplyStream):
                     if reason is not None:
                         self.on_end(reason, self._new_tokens)
                         return
-        raise EngineError("the vLLM server broke off: its answer ends before the reply does")
+        raise EngineUnavailable("the vLLM server broke off: its answer ends before the reply does")
 
     def _take(self, choice: Mapping[str, Any], stop_ids: frozenset[int]) -> FinishReason | None:
         """Take a chunk's tokens and say whether the reply has ended with them, and why."""
@@ -249,10 +272,12 @@ class VllmReplyStream(QueuedReplyStream):
             self._new_tokens += 1
             if chosen.token in stop_ids or self.on_token(chosen):
                 return "stop"
-        reason: FinishReason | None = choice.get("finish_reason")
+        reason: Any = choice.get("finish_reason")
         if reason not in (None, "stop", "length"):
-            raise EngineError(f"the vLLM server ended the reply: {reason}")
-        return reason
+            kind = EngineUnavailable if reason == "abort" else EngineError  # aborted: the server is being ended
+            raise kind(f"the vLLM server ended the reply: {reason}")
+        found: FinishReason | None = reason
+        return found
 
 
 def _client(base_url: str, api_key: str | None, timeout: float) -> httpx.Client:
@@ -308,9 +333,28 @@ def _tokens(choice: Mapping[str, Any], count: int | None) -> Iterator[Chosen]:
         yield Chosen(token, float(told["token_logprobs"][place]), top)
 
 
-def _of_client(refused: _Refused) -> EngineError | ConfigError:
-    """Give the fault of a request with a JSON schema: where the server calls it bad, the schema is."""
-    return ConfigError(f"the JSON schema can't be followed: {refused}") if refused.status == 400 else refused
+def _told(refused: _Refused, request: GenerationRequest) -> EngineError | ConfigError:
+    """Give what a refusal means: where the server calls a request with a JSON schema bad, the schema is."""
+    if refused.status in _GONE:
+        return EngineUnavailable(str(refused))
+    if refused.status == 400 and request.json_schema is not None:
+        return ConfigError(f"the JSON schema can't be followed: {refused}")
+    return refused
+
+
+def _broken_off(url: str, error: httpx.HTTPError) -> str:
+    return f"the vLLM server at {url} can't be reached: {type(error).__name__}: {error}"
+
+
+def _keep_alive(connection: socket.socket | None) -> None:
+    """Have the system ask, while a server says nothing, whether its machine is still there."""
+    if connection is None:
+        return
+    with suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _KEEP_ALIVE.items():
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _refusal(response: httpx.Response) -> str:

@@ -116,6 +116,11 @@ class Scheduler:
         self._closed = False
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._closed
+
+    @property
     def load(self) -> tuple[int, int]:
         """How many requests run, and how many wait for a place."""
         with self._changed:

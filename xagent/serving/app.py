@@ -19,6 +19,7 @@ from xagent.serving.completion import Completion
 from xagent.serving.completions import TextCompletion
 from xagent.serving.errors import ApiError, dump, json_response
 from xagent.serving.guard import Guard, read_json
+from xagent.serving.health import EngineHealth
 from xagent.serving.parameters import ChatParameters, CompletionParameters, read_parameters
 from xagent.serving.service import Service
 
@@ -27,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 
 def create_app(service: Service) -> FastAPI:
     """Make the application of a server."""
+    engine_health = EngineHealth(service.engine)
     app = FastAPI(title="xagent", docs_url=None, redoc_url=None, openapi_url=None)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
@@ -39,7 +41,11 @@ def create_app(service: Service) -> FastAPI:
 
     @app.get("/health")
     async def health() -> Response:
-        return json_response({"status": "draining" if service.draining else "ok"}, 503 if service.draining else 200)
+        if service.draining:
+            return json_response({"status": "draining"}, 503)
+        if await engine_health.outage() is not None:
+            return json_response({"status": "engine unavailable"}, 503)
+        return json_response({"status": "ok"})
 
     @app.get("/metrics")
     async def metrics() -> Response:

@@ -41,6 +41,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 path = scope["path"] if scope["path"] in _COUNTED_PATHS else "other"
                 self.service.metrics.requests.labels(path, str(message["status"])).inc()
+                if self.service.draining:  # the connection's next request would find nobody
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         try:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 
-from xagent.errors import ConfigError, XAgentError
+from xagent.errors import ConfigError, EngineUnavailable, XAgentError
 from xagent.inference.engine import Delta, GenerationRequest, Grammar, Reply, ReplyStream
 from xagent.inference.led_reply import Lead, LedReplyStream
 from xagent.serving.errors import ApiError
@@ -35,6 +35,7 @@ class Replies:
         self._open = number
         self._began_to_speak = False
         self._first_of_prompts: set[int] = set()
+        service.waiting.add(self._give_up)
 
     async def begin(self, requests: Sequence[GenerationRequest], lead: Lead | None = None) -> None:
         """Hand the requests to the engine; with ``lead`` the replies are led.
@@ -51,9 +52,7 @@ class Replies:
                 param = None if request.json_schema is None else "response_format"
                 raise ApiError(400, str(error), param) from error
             except XAgentError as error:
-                raise ApiError(
-                    503, f"the engine takes no requests: {error}", code="engine_unavailable", retry_after=10
-                ) from error
+                raise _unavailable(f"the engine takes no requests: {error}") from error
             self._streams.append(stream)
             threading.Thread(target=self._follow, args=(index, stream), name="xagent-reply", daemon=True).start()
 
@@ -61,18 +60,13 @@ class Replies:
         """Give the pieces of all replies as they come; each reply's last item is the whole of it.
 
         Raises:
-            ApiError: the engine failed, or found that the JSON schema can't be followed.
+            ApiError: the engine failed or is gone, found that the JSON schema can't be followed, or the server ends.
         """
         while self._open:
             index, item = await self._items.get()
             if isinstance(item, BaseException):
                 self._open = 0
-                if not isinstance(item, XAgentError) or item.__cause__ is not None:  # the model's own fault, told in words
-                    _LOG.error("the engine failed", exc_info=item)
-                if isinstance(item, ConfigError):
-                    raise ApiError(400, str(item), "response_format") from item
-                message = str(item) if isinstance(item, XAgentError) else "the engine failed; its log says why"
-                raise ApiError(500, message, code="engine_failed") from item
+                raise _as_told(item) from item
             metrics = self._service.metrics
             if isinstance(item, Reply):
                 self._open -= 1
@@ -95,6 +89,10 @@ class Replies:
             stream.cancel()
         self._service.free_slots(self._slots)
         self._slots = 0
+        self._service.waiting.discard(self._give_up)
+
+    def _give_up(self, reason: ApiError) -> None:
+        self._items.put_nowait((0, reason))
 
     def _submit(self, request: GenerationRequest, lead: Lead | None) -> ReplyStream:
         engine = self._service.engine
@@ -121,6 +119,25 @@ class Replies:
             self._loop.call_soon_threadsafe(self._items.put_nowait, (index, item))
         except RuntimeError:
             pass  # the loop was closed: nobody waits any more
+
+
+def _as_told(fault: BaseException) -> ApiError:
+    """Give what the client is told of why a reply does not come, and tell the log."""
+    if isinstance(fault, ApiError):
+        return fault
+    if isinstance(fault, EngineUnavailable):
+        _LOG.warning("%s", fault)
+        return _unavailable(str(fault))
+    if not isinstance(fault, XAgentError) or fault.__cause__ is not None:  # the model's own fault, told in words
+        _LOG.error("the engine failed", exc_info=fault)
+    if isinstance(fault, ConfigError):
+        return ApiError(400, str(fault), "response_format")
+    message = str(fault) if isinstance(fault, XAgentError) else "the engine failed; its log says why"
+    return ApiError(500, message, code="engine_failed")
+
+
+def _unavailable(message: str) -> ApiError:
+    return ApiError(503, message, code="engine_unavailable", retry_after=10)
 
 
 def generation_requests(

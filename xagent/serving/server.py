@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import math
 import signal
 import socket
 from types import FrameType
@@ -13,9 +15,14 @@ from xagent.errors import ConfigError
 from xagent.serving.app import create_app
 from xagent.serving.service import Service
 
+_LOOKS, _LOOK_SECONDS = 10, 0.02
+"""So often the event loop still looks for connections and requests that came before the end."""
+_GRACE_SECONDS = 5
+"""What is neither a reply nor an error by then, such as a request that does not come to its end, is broken off."""
+
 
 class DrainingServer(uvicorn.Server):
-    """uvicorn's server; from the signal on the service begins nothing new."""
+    """uvicorn's server; from the signal on the service begins nothing new, and what had come before is answered."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -25,6 +32,18 @@ class DrainingServer(uvicorn.Server):
         """Begin the end."""
         self._service.draining = True
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answer what has come, and end when the replies have; those that take too long end with an error.
+
+        uvicorn closes a connection on which nothing has begun, also one whose request is sent and not read yet.
+        """
+        self._service.draining = True
+        for _ in range(_LOOKS):  # each is at least one turn of the loop: to accept a connection and read its request takes some
+            await asyncio.sleep(_LOOK_SECONDS)
+        end = asyncio.get_running_loop().call_later(self._service.settings.drain_seconds, self._service.give_up)
+        await super().shutdown(sockets)
+        end.cancel()
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -60,7 +79,7 @@ def make_server(service: Service) -> DrainingServer:
         access_log=False,
         server_header=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=max(1, round(service.settings.drain_seconds)),
+        timeout_graceful_shutdown=math.ceil(service.settings.drain_seconds) + _GRACE_SECONDS,
         lifespan="off",
     )
     return DrainingServer(config, service)
@@ -72,9 +91,10 @@ def serve(service: Service, listening: socket.socket) -> None:
     Raises:
         KeyboardInterrupt: it was SIGINT.
     """
-    # uvicorn raises the signal again when all has ended: SIGTERM is then no fault.
-    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    server = make_server(service)
+    # Also before and behind uvicorn's own handlers: it raises the signal again when all has ended, and SIGTERM is no fault then.
+    before = signal.signal(signal.SIGTERM, server.handle_exit)
     try:
-        make_server(service).run(sockets=[listening])
+        server.run(sockets=[listening])
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from xagent.inference.engine import Engine
@@ -28,7 +29,7 @@ class ServerSettings:
         max_tokens: the same; a reply also ends where the context does.
         stop_words: end every reply and stay part of it, as with SWIFT's ``--stop_words``: a client appends an observation
             behind. (A request's own ``stop`` never stays, as with OpenAI.)
-        drain_seconds: replies in the making get so long to end when the server is told to.
+        drain_seconds: replies in the making get so long to end when the server is told to; then they end with an error.
     """
 
     model_name: str
@@ -51,6 +52,7 @@ class Service:
     Attributes:
         engine, settings: what runs the model, and how the server behaves.
         draining: it was told to end: nothing new is begun.
+        waiting: how each request that waits for replies is told that they won't come.
     """
 
     engine: Engine
@@ -59,6 +61,13 @@ class Service:
     started: int = field(default_factory=lambda: int(time.time()))
     draining: bool = False
     running: int = 0
+    waiting: set[Callable[[ApiError], None]] = field(default_factory=set)
+
+    def give_up(self) -> None:
+        """Tell all that still wait for replies that the server ends without them. In the event loop's thread."""
+        reason = ApiError(503, "the server ended before the reply did", code="draining", retry_after=10)
+        for tell in list(self.waiting):
+            tell(reason)
 
     def adapter_of(self, model: str) -> str | None:
         """Give the adapter that a request means; None for the model itself.
