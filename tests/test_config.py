@@ -335,7 +335,7 @@ def test_all_faults_are_reported_at_once(write):
         "model.llm.pretrained_model_name_or_pth: CausalModel.from_pretrained has no argument 'pretrained_model_name_or_pth' "
         "(did you mean 'pretrained_model_name_or_path'?)",
         "model.llm: missing 'pretrained_model_name_or_path', which CausalModel.from_pretrained needs",
-        "model.dtype: expected 'auto' or 'bf16', got str 'bf61'",
+        "model.dtype: expected 'auto' or 'bf16', got str 'bf61' (did you mean 'bf16'?)",
         "model.lora.rank: Lora has no argument 'rank'",
         "model.lora.r: expected int, got bool True",
         "optim_wrapper.accumulative_counts = 0: expected at least 1",
@@ -382,7 +382,7 @@ def test_an_import_that_fails_names_its_line(write):
         ("data_path = 5\n", "train_dataloader.dataset.dataset.path: expected str or Path, got int 5"),
         ("lr = -1.0\n", "optim_wrapper.optimizer.lr = -1.0: expected more than 0"),
         ("accumulative_counts = 1.5\n", "optim_wrapper.accumulative_counts: expected a whole number, got 1.5"),
-        ("lr = 'high'\n", "optim_wrapper.optimizer.lr: expected a number, got 'high'"),
+        ("lr = 'high'\n", "optim_wrapper.optimizer.lr: expected float or Tensor, got str 'high'"),
         (
             "model['autocast_dtype'] = 'bf61'\n",
             "model.autocast_dtype: expected one of auto, bf16, fp16, fp32, got 'bf61' (did you",
@@ -405,8 +405,8 @@ def test_an_import_that_fails_names_its_line(write):
         ("model['type'] = 'no.such.Thing'\n", "model.type: 'no.such.Thing' names no class"),
         ("del model['type']\n", "model: missing 'type'"),
         ("custom_hooks.append(dict(every_n_iters=1))\n", "custom_hooks.1: missing 'type'"),
-        ("custom_hooks = 5\n", "custom_hooks: expected a list, got int 5"),
-        ("train_cfg = None\n", "train_cfg: expected a dict, got NoneType None"),
+        ("custom_hooks = 5\n", "custom_hooks: expected list or None, got int 5"),
+        ("train_cfg = None\n", "train_cfg: expected dict, got NoneType None"),
         ("del optim_wrapper['optimizer']\n", "optim_wrapper: missing 'optimizer'"),
         (
             "optim_wrapper['accumulative_count'] = 4\n",
@@ -416,23 +416,123 @@ def test_an_import_that_fails_names_its_line(write):
         ("optim_wrapper['clip_grad'] = dict(max_nrm=1)\n", "clip_grad has no argument 'max_nrm' (did you mean 'max_norm'?)"),
         ("randomness = dict(sead=1)\n", "randomness.sead: randomness has no argument 'sead' (did you mean 'seed'?)"),
         ("randomness = dict(seed='x')\n", "randomness.seed: expected int or None, got str 'x'"),
-        ("randomness = 5\n", "randomness: expected a dict, got int 5"),
+        ("randomness = 5\n", "randomness: expected dict or None, got int 5"),
         ("env_cfg = dict(cudnn_benchmarks=True)\n", "(did you mean 'cudnn_benchmark'?)"),
         ("log_processor = dict(by_epochs=False)\n", "(did you mean 'by_epoch'?)"),
         ("log_level = 'INFOS'\n", "got str 'INFOS' (did you mean 'INFO'?)"),
-        ("resume = 3\n", "resume: expected True, False or a checkpoint's path, got int 3"),
-        ("load_from = 3\n", "load_from: expected a checkpoint's path, got int 3"),
+        ("resume = 3\n", "resume: expected bool or str or None, got int 3"),
+        ("load_from = 3\n", "load_from: expected str or None, got int 3"),
     ],
 )
 def test_impossible_values_and_combinations(write, leaf: str, expected: str):
     assert any(expected in fault for fault in faults_of(write(leaf)))
 
 
+@pytest.mark.parametrize(
+    ("leaf", "expected"),
+    [
+        ("visualizer = 5\n", "visualizer: expected dict or None, got int 5"),
+        ("visualizer = dict(vis_backends=[])\n", "visualizer: missing 'type', the class that it describes"),
+        ("default_hooks = []\n", "default_hooks: expected dict or None, got list []"),
+        ("default_hooks = dict(logger=5)\n", "default_hooks.logger: expected dict or None, got int 5"),
+        ("custom_hooks.append('x')\n", "custom_hooks.1: expected dict, got str 'x'"),
+        ("log_processor = 'x'\n", "log_processor: expected dict or None, got str 'x'"),
+        ("log_processor = dict(window_size='x')\n", "log_processor.window_size: expected int, got str 'x'"),
+        ("param_scheduler = 5\n", "param_scheduler: expected dict or list or None, got int 5"),
+        ("param_scheduler = [dict(type='mmengine.optim.LinearLR'), 5]\n", "param_scheduler.1: expected dict, got int 5"),
+        ("param_scheduler = dict(begin=0)\n", "param_scheduler: missing 'type', the class that it describes"),
+        ("env_cfg = 5\n", "env_cfg: expected dict or None, got int 5"),
+        (
+            "env_cfg = dict(mp_cfg=dict(mp_start_method='spwn'))\n",
+            "env_cfg.mp_cfg.mp_start_method: expected 'fork' or 'spawn' or 'forkserver', got str 'spwn' (did you mean 'spawn'?)",
+        ),
+        ("work_dir = 5\n", "work_dir: expected str or Path or None, got int 5"),
+        ("experiment_name = 5\n", "experiment_name: expected str or None, got int 5"),
+        ("launcher = 'none of these'\n", "launcher: expected 'none' or 'pytorch' or 'slurm' or None, got str 'none of these'"),
+        ("deepspeed = dict(stage=2)\n", "deepspeed: expected str or None, got dict {'stage': 2}"),
+        ("train_dataloader = 5\n", "train_dataloader: expected dict, got int 5"),
+        ("train_dataloader['pin_memory'] = 'yes'\n", "train_dataloader.pin_memory: expected bool, got str 'yes'"),
+        ("train_dataloader['sampler'] = dict(shuffle=True)\n", "train_dataloader.sampler: missing 'type', the class that it d"),
+        (
+            "optim_wrapper['optimizer']['betas'] = [0.9, 'x']\n",
+            "optim_wrapper.optimizer.betas.1: expected float or Tensor, got str 'x'",
+        ),
+        (
+            "optim_wrapper['optimizer']['betas'] = (0.9,)\n",
+            "optim_wrapper.optimizer.betas: expected tuple of 2, got tuple (0.9,)",
+        ),
+        ("custom_hooks[0]['inputs'] = ['x', 5]\n", "custom_hooks.0.inputs.1: expected str, got int 5"),
+        (
+            "tokenizer['padding_side'] = 'rigth'\n",
+            "tokenizer.padding_side: expected 'left' or 'right', got str 'rigth' (did you m",
+        ),
+        ("strategy = dict(type='DDPStrategy')\n", "strategy: xagent does not read it: it follows from --deepspeed"),
+        (
+            "auto_scale_lr = dict(enable=True, base_batch_size=16)\n",
+            "auto_scale_lr: xagent does not read it: set the learning rat",
+        ),
+    ],
+)
+def test_values_of_a_wrong_type(write, leaf: str, expected: str):
+    (fault,) = faults_of(write(leaf))
+    assert fault.startswith(expected)
+
+
+PEFTS = "from peft import LoraConfig\nfrom transformers import BitsAndBytesConfig\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("task_type='FOO'", "model.lora.task_type: expected 'SEQ_CLS' or 'SEQ_2_SEQ_LM' or 'CAUSAL_LM' or"),
+        ("task_type='CAUSAL_ML'", "got str 'CAUSAL_ML' (did you mean 'CAUSAL_LM'?)"),
+        ("bias='lora'", "model.lora.bias: expected 'none' or 'all' or 'lora_only', got str 'lora' (did you mean 'lora_only'?)"),
+        ("init_lora_weights='pisa'", "got str 'pisa' (did you mean 'pissa'"),
+        ("layers_to_transform=[1, '2']", "model.lora.layers_to_transform.1: expected int, got str '2'"),
+        ("eva_config=3", "model.lora.eva_config: expected dict(type=EvaConfig) or None, got int 3"),
+        (
+            "layers_pattern='layers'",
+            "model.lora: LoraConfig refuses this: When `layers_pattern` is specified, `layers_to_transform`",
+        ),
+    ],
+)
+def test_what_peft_refuses_is_a_fault_of_the_config(write, arguments: str, expected: str):
+    (fault,) = faults_of(write(f"{PEFTS}lora = dict(type=LoraConfig, {arguments})\n"))
+    assert expected in fault
+
+
+def test_what_transformers_refuses_is_a_fault_of_the_config(write):
+    write("")
+    settings = "model['llm']['quantization_config'] = dict(type=BitsAndBytesConfig, load_in_4bit='yes')\n"
+    assert faults_of(write(PEFTS + settings)) == [
+        "model.llm.quantization_config: BitsAndBytesConfig refuses this: load_in_4bit must be a boolean"
+    ]
+
+
+def test_values_that_fit_are_let_through(write):
+    leaf = """
+    lora = dict(type=LoraConfig, task_type='CAUSAL_LM', init_lora_weights='pissa_niter_16', target_modules=['q_proj'], r=4)
+    visualizer = dict(type=Visualizer, vis_backends=[dict(type=TensorboardVisBackend)])
+    model['llm']['quantization_config'] = dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_compute_dtype='bfloat16')
+    optim_wrapper['optimizer'].update(betas=[0.9, 1], weight_decay=0, fused=None)
+    param_scheduler = dict(type=LinearLR, start_factor=1e-5, begin=0, end=0.5, by_epoch=True, convert_to_iter_based=True)
+    custom_hooks = [dict(type=Hook, inputs=('a', 'b'), priority='LOW')]
+    auto_scale_lr = dict(enable=False)
+    val_evaluator = None
+    log_level = 20
+    work_dir = None
+    """
+    imports = "from mmengine.optim import LinearLR\nfrom mmengine.visualization import TensorboardVisBackend, Visualizer\n"
+    validate_config(load_config(write(PEFTS + imports + dedent(leaf))))
+
+
 def test_the_plain_dicts_are_read_as_mmengine_reads_them():
     from mmengine._strategy.base import BaseStrategy
     from mmengine.runner import LogProcessor
+    from mmengine.utils.dl_utils import set_multi_processing
 
     theirs = {
+        "env_cfg.mp_cfg": set(signature(set_multi_processing).parameters) - {"distributed"},
         "randomness": set(signature(BaseStrategy._set_randomness).parameters) - {"self"},
         "env_cfg": set(signature(BaseStrategy._setup_env).parameters) - {"self", "launcher", "randomness"},
         "log_processor": set(signature(LogProcessor).parameters),

@@ -216,7 +216,7 @@ def prepare_config(args: argparse.Namespace, launcher: str = "none") -> Config:
     if args.seed is not None and isinstance(randomness, dict):
         config.randomness = {**randomness, "seed": args.seed}
     deepspeed = args.deepspeed or config.get("deepspeed")
-    if deepspeed:
+    if isinstance(deepspeed, str) and deepspeed:
         require_deepspeed()
         config.deepspeed = str(find_deepspeed(deepspeed))
     validate_config(config, world_size=_world_size(launcher))

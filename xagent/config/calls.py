@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typing
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
@@ -11,8 +11,9 @@ from typing import Any
 from mmengine import registry
 from torch.utils.data import DataLoader
 
+from xagent.config.fitting import misfits, parts
 from xagent.config.names import did_you_mean, nearest
-from xagent.config.signatures import Signature, mismatch, signature_of
+from xagent.config.signatures import Signature, signature_of
 
 # What mmengine's builders or our engine pass themselves, by the key under which a description stands.
 _INJECTED = {
@@ -40,6 +41,7 @@ _BUILDERS_OWN = {
 _MAY_BE_FLOAT = {("param_scheduler", "begin"), ("param_scheduler", "end"), ("param_scheduler", "T_max")}
 _DATALOADER_WORDS = ("dataset", "sampler", "batch_sampler", "collate_fn", "worker_init_fn", "num_batch_per_epoch")
 _NEAR = 0.8
+_NOTHING = object()
 
 
 def call_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
@@ -58,33 +60,36 @@ def call_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
     signature = signature_of(kind)
     if signature is None:
         return
+    faults = list(_signature_faults(where, _name(kind), signature, node))
+    yield from faults
+    if not faults and is_dataclass(kind):
+        yield from _own_faults(where, kind, node)
+
+
+def _signature_faults(where: str, name: str, signature: Signature, node: Mapping[str, Any]) -> Iterator[str]:
     place = _place(where)
-    name = _name(kind)
     for key in node:
         if key not in ("type", "_scope_") and key not in _BUILDERS_OWN.get(place, ()):
             yield from _key_faults(f"{where}.{key}", key, name, signature, node)
     yield from _missing(where, place, name, signature, node)
-    for key, hint in signature.hints.items():
-        if key in node and (place, key) not in _MAY_BE_FLOAT and not _is_description(node[key]):
-            expected = mismatch(node[key], hint)
-            if expected:
-                yield f"{where}.{key}: expected {expected}, got {shown(node[key])}"
-            yield from _entry_faults(f"{where}.{key}", node[key], hint)
+    yield from _argument_faults(where, signature, node)
 
 
-def dataloader_faults(where: str, node: Any) -> Iterator[str]:
-    """Yield the unknown keys of a dataloader, which mmengine gives to torch's DataLoader, and its missing ones."""
-    if node is None:
-        return
-    if not isinstance(node, Mapping):
-        yield f"{where}: expected a dict, got {shown(node)}"
-        return
+def value_faults(where: str, value: Any, annotation: Any) -> Iterator[str]:
+    """Yield what of a value does not fit an annotation, each with its own key, what was expected, and what is near."""
+    for misfit in misfits(value, annotation):
+        yield f"{'.'.join((where, *misfit.place))}: expected {misfit.expected}, got {shown(misfit.got)}{misfit.hint}"
+
+
+def dataloader_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with a dataloader's own keys, which mmengine gives to torch's DataLoader."""
     signature = signature_of(DataLoader)
     assert signature is not None
     known = {*signature.names, *_DATALOADER_WORDS}
     for key in node:
         if key not in known:
             yield f"{where}.{key}: a dataloader has no {key!r}{did_you_mean(key, known)}"
+    yield from _argument_faults(where, signature, node)
     if "dataset" not in node:
         yield f"{where}: missing 'dataset'"
 
@@ -135,9 +140,39 @@ def _key_faults(where: str, key: str, name: str, signature: Signature, node: Map
         yield f"{where}: {name} has no argument {key!r}{did_you_mean(key, free, _NEAR)}"
 
 
+def _argument_faults(where: str, signature: Signature, node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the arguments whose values do not fit their annotations."""
+    place = _place(where)
+    for key, annotation in signature.hints.items():
+        if key not in node or (place, key) in _MAY_BE_FLOAT or _is_default(node[key], signature.defaults.get(key, _NOTHING)):
+            continue
+        yield from value_faults(f"{where}.{key}", node[key], annotation)
+        yield from _entry_faults(f"{where}.{key}", node[key], annotation)
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    return type(value) is type(default) and bool(value == default)
+
+
+def _own_faults(where: str, kind: Callable[..., Any], node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a dataclass (peft's LoraConfig, transformers' BitsAndBytesConfig) says of its arguments when it is made.
+
+    It is data only, so nothing is loaded; one that holds descriptions is left for the run.
+    """
+    arguments = {key: value for key, value in node.items() if key not in ("type", "_scope_")}
+    if any(_is_description(value) for value in arguments.values()):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            kind(**arguments)
+    except Exception as error:  # another library's check: its own words are what is known
+        yield f"{where}: {_name(kind)} refuses this: {str(error).strip() or type(error).__name__}"
+
+
 def _entry_faults(where: str, entries: Any, hint: Any) -> Iterator[str]:
     """Check the plain dicts of a list whose annotation names a dataclass for its entries."""
-    kind = next((part for part in _parts(hint) if is_dataclass(part)), None)
+    kind = next((part for part in parts(hint) if is_dataclass(part)), None)
     if kind is None or not isinstance(entries, (list, tuple)):
         return
     known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
@@ -151,13 +186,6 @@ def _entry_faults(where: str, entries: Any, hint: Any) -> Iterator[str]:
         for key, required in known.items():
             if required and entry.get(key) is None:
                 yield f"{where}.{index}: missing {key!r}"
-
-
-def _parts(hint: Any) -> Iterator[Any]:
-    """Yield an annotation and what stands in its brackets."""
-    yield hint
-    for part in typing.get_args(hint):
-        yield from _parts(part)
 
 
 def _missing(where: str, place: str, name: str, signature: Signature, node: Mapping[str, Any]) -> Iterator[str]:

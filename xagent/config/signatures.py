@@ -1,14 +1,13 @@
-"""What a callable of a config accepts: its arguments, its required ones, its simple annotations."""
+"""What a callable of a config accepts: its arguments, its required ones, its annotations."""
 
 from __future__ import annotations
 
 import inspect
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 # transformers' Auto*.from_pretrained take **kwargs; these are the words they understand (transformers 5.23:
 # PreTrainedModel.from_pretrained, PreTrainedTokenizerBase.from_pretrained, AutoConfig.from_pretrained).
@@ -31,6 +30,17 @@ _TOKENIZER_WORDS = (
 ).split()
 _CONFIG_WORDS = "return_unused_kwargs trust_remote_code".split()
 
+_HUB_HINTS: dict[str, Any] = {
+    "pretrained_model_name_or_path": str,
+    "trust_remote_code": bool,
+    "local_files_only": bool,
+    "force_download": bool,
+    "revision": str | None,
+}
+_MODEL_HINTS: dict[str, Any] = {"load_in_4bit": bool, "load_in_8bit": bool, "use_safetensors": bool | None}
+_SIDE = Literal["left", "right"]
+_TOKENIZER_HINTS: dict[str, Any] = {"padding_side": _SIDE, "truncation_side": _SIDE, "use_fast": bool}
+
 # Callables that take **kwargs but use none that they don't name.
 _CLOSED = {"BitsAndBytesConfig"}
 
@@ -43,7 +53,8 @@ class Signature:
         names: its arguments by name.
         required: those without a default.
         first: its first argument, which mmengine passes by position in some places.
-        hints: the annotations that could be resolved.
+        hints: the annotations that could be resolved, those of arguments that reach it through **kwargs too.
+        defaults: the default values; an argument fits its own, whatever its annotation says.
         open: whether it takes other keys too.
     """
 
@@ -51,6 +62,7 @@ class Signature:
     required: tuple[str, ...] = ()
     first: str | None = None
     hints: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
     open: bool = False
 
 
@@ -62,17 +74,17 @@ def signature_of(kind: Callable[..., Any]) -> Signature | None:
         parameters = list(inspect.signature(kind).parameters.values())
     except (ValueError, TypeError):
         return None
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    names = {p.name for p in named}
+    own = _named(parameters)
+    known, hints = dict(own), _hints(kind)
     is_open = any(p.kind is p.VAR_KEYWORD for p in parameters)
     if is_open and inspect.isclass(kind):
-        inherited, is_open = _inherited(kind)
-        names |= inherited
+        is_open = _add_inherited(kind, known, hints)
     return Signature(
-        names=frozenset(names),
-        required=tuple(p.name for p in named if p.default is p.empty),
-        first=named[0].name if named else None,
-        hints=_hints(kind),
+        names=frozenset(known),
+        required=tuple(name for name, p in own.items() if p.default is p.empty),
+        first=next(iter(own), None),
+        hints={name: hint for name, hint in hints.items() if name in known},
+        defaults={name: p.default for name, p in known.items() if p.default is not p.empty},
         open=is_open and getattr(kind, "__name__", "") not in _CLOSED,
     )
 
@@ -85,25 +97,31 @@ def argument_names(kind: Callable[..., Any]) -> frozenset[str]:
 
 def _from_pretrained(owner: Any) -> Signature:
     name = getattr(owner, "__name__", "")
-    words = [*_HUB_WORDS]
+    words, hints = [*_HUB_WORDS], dict(_HUB_HINTS)
     if "Tokenizer" in name or "Processor" in name:
         words += _TOKENIZER_WORDS
+        hints |= _TOKENIZER_HINTS
     elif "Config" in name:
         words += _CONFIG_WORDS
     else:
         words += _MODEL_WORDS
+        hints |= _MODEL_HINTS
     return Signature(
         names=frozenset(words),
         required=("pretrained_model_name_or_path",),
         first="pretrained_model_name_or_path",
-        hints={"pretrained_model_name_or_path": str},
+        hints=hints,
         open=True,
     )
 
 
-def _inherited(kind: type) -> tuple[set[str], bool]:
-    """Follow **kwargs up the classes: the arguments that they may reach, and whether even the last one takes any."""
-    names: set[str] = set()
+def _named(parameters: Iterable[inspect.Parameter]) -> dict[str, inspect.Parameter]:
+    """Return the parameters that can be given by name."""
+    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def _add_inherited(kind: type, known: dict[str, inspect.Parameter], hints: dict[str, Any]) -> bool:
+    """Follow **kwargs up the classes, add the arguments that they may reach, and return whether even the last takes any."""
     for owner in kind.__mro__:
         init = owner.__dict__.get("__init__")
         if init is None or owner is object:
@@ -111,76 +129,37 @@ def _inherited(kind: type) -> tuple[set[str], bool]:
         try:
             parameters = list(inspect.signature(init).parameters.values())[1:]
         except (ValueError, TypeError):
-            return names, True
-        names |= {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+            return True
+        found = _named(parameters)
+        hints |= {name: hint for name, hint in _hints(owner).items() if name in found and name not in known}
+        known |= {name: parameter for name, parameter in found.items() if name not in known}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names, False
-    return names, True
+            return False
+    return True
 
 
 def _hints(kind: Any) -> dict[str, Any]:
     """Resolve each annotation by itself: one that can't be resolved hides only itself."""
     target = kind.__init__ if inspect.isclass(kind) else kind
-    scope = {**vars(sys.modules.get(getattr(kind, "__module__", ""), typing)), **getattr(target, "__globals__", {})}
-    hints = {name: _resolved(hint, scope) for name, hint in getattr(target, "__annotations__", {}).items()}
+    scopes = list(_scopes(kind, target))
+    hints = {name: _resolved(hint, scopes) for name, hint in getattr(target, "__annotations__", {}).items()}
     return {name: hint for name, hint in hints.items() if hint is not None}
 
 
-def _resolved(hint: Any, scope: dict[str, Any]) -> Any:
+def _scopes(kind: Any, target: Any) -> Iterator[dict[str, Any]]:
+    """Yield where the names of annotations may be defined: a dataclass repeats those of its bases in its own `__init__`."""
+    owners = inspect.getmro(kind) if inspect.isclass(kind) else (kind,)
+    for index, owner in enumerate(owners):
+        around = vars(sys.modules.get(getattr(owner, "__module__", ""), typing))
+        yield {**around, **(getattr(target, "__globals__", {}) if index == 0 else {})}
+
+
+def _resolved(hint: Any, scopes: Iterable[dict[str, Any]]) -> Any:
     if not isinstance(hint, str):
         return hint
-    try:
-        return eval(hint, scope)  # the annotation's own source, as typing.get_type_hints does it
-    except Exception:  # another library's code: whatever it raises, it tells nothing
-        return None
-
-
-def mismatch(value: Any, hint: Any) -> str | None:
-    """Return what was expected when `value` clearly does not fit a simple annotation, else None.
-
-    Simple are int, float, str, bool, None, Path, list, tuple, Sequence, dict, Literal and unions of these; an int fits float, a
-    bool fits neither, text fits Path, list and tuple stand for each other and, as text does, for Sequence. Anything else fits.
-    """
-    choices = typing.get_args(hint) if _is_union(hint) else (hint,)
-    verdicts = [_fits(value, choice) for choice in choices]
-    if any(verdict is not False for verdict in verdicts):
-        return None
-    return " or ".join(_shown(choice) for choice in choices)
-
-
-def _is_union(hint: Any) -> bool:
-    origin = typing.get_origin(hint)
-    return origin is typing.Union or type(hint).__name__ == "UnionType"
-
-
-def _fits(value: Any, hint: Any) -> bool | None:
-    """Return whether the value fits, or None when the annotation is not a simple one."""
-    origin = typing.get_origin(hint) or hint
-    if origin is typing.Literal:
-        return any(value == choice and isinstance(value, bool) is isinstance(choice, bool) for choice in typing.get_args(hint))
-    if origin is type(None):
-        return value is None
-    if origin is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if origin is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(origin, type) and issubclass(origin, PurePath):
-        return isinstance(value, (str, PurePath))
-    if origin in (str, bool):
-        return isinstance(value, origin)
-    if origin in (list, tuple):
-        return isinstance(value, (list, tuple))
-    if origin is Sequence:
-        return None if hasattr(value, "__getitem__") else False
-    if origin is dict:
-        return isinstance(value, dict)
+    for scope in scopes:
+        try:
+            return eval(hint, scope)  # the annotation's own source, as typing.get_type_hints does it
+        except Exception:  # another library's code: whatever it raises, it tells nothing
+            continue
     return None
-
-
-def _shown(hint: Any) -> str:
-    if typing.get_origin(hint) is typing.Literal:
-        return " or ".join(repr(choice) for choice in typing.get_args(hint))
-    origin = typing.get_origin(hint) or hint
-    if origin is type(None):
-        return "None"
-    return getattr(origin, "__name__", str(origin))

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 
-from xagent.config.calls import call_faults, dataloader_faults
+from xagent.config.calls import call_faults
 from xagent.config.checks import combination_faults, sharing_faults
 from xagent.config.deepspeed import deepspeed_faults
 from xagent.config.flatten import Line, names_read
@@ -16,7 +16,7 @@ from xagent.config.keys import KNOWN, REQUIRED
 from xagent.config.load import own_items
 from xagent.config.names import nearest
 from xagent.config.paths import path_faults
-from xagent.config.plain import load_from_faults, plain_faults, top_level_faults
+from xagent.config.plain import UNREAD, load_from_faults, plain_faults, top_level_faults
 from xagent.errors import ConfigError
 
 _NEAR = 0.85
@@ -41,15 +41,13 @@ def validate_config(config: Config, *, check_paths: bool | Collection[str] = Tru
     for key, value in own_items(config):
         values[key] = resolve_imports(value, key, faults.append)
     named = {key: value for key, value in values.items() if key in KNOWN}
-    for where, node in _distinct(walk(named)):
+    for where, node in _distinct(walk({key: value for key, value in named.items() if key not in UNREAD})):
         of_calls = [*call_faults(where, node), *plain_faults(where, node)]
         named_there = {fault.partition(": ")[0] for fault in of_calls}
         faults += of_calls
         faults += [fault for fault in combination_faults(where, node) if fault.partition(": ")[0] not in named_there]
     for where, node in _distinct(walk(_chosen(named, check_paths))):
         faults += path_faults(where, node)
-    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        faults += dataloader_faults(key, named.get(key))
     faults += [*load_from_faults(_chosen(named, check_paths)), *top_level_faults(named), *_validation_faults(named)]
     faults += sharing_faults(named.get("sequence_parallel_size"), world_size)
     if isinstance(named.get("deepspeed"), str):
