@@ -233,6 +233,27 @@ def test_a_leaf_of_a_leaf(write):
     assert (config.train_dataset.max_length, config.model.lora, config.optim_wrapper.optimizer.lr) == (100, None, 7.0)
 
 
+def test_a_second_base_is_laid_over_the_first_and_the_leaf_over_both(write):
+    write(
+        "from standins import Hook\nmax_length = 100\nlr = 1.0\nrows = 5\nlora = None\n"
+        "model['scale'] = 3.0\ncustom_hooks = [dict(type=Hook, every_n_iters=rows)]\n",
+        name="over.py",
+        start="",
+    )
+    start = LEAF + "    from .over import *\n"
+    config = load_config(write("lr = 7.0\nrows = 9\ntrain_dataset['pack_to_max_length'] = False\n", start=start))
+    assert (config.train_dataset.max_length, config.model.lora, config.model.scale) == (100, None, 3.0)
+    assert (config.optim_wrapper.optimizer.lr, config.custom_hooks[0].every_n_iters) == (7.0, 9)
+    assert config.train_dataloader.dataset.pack_to_max_length is False
+    assert config.tokenizer.pretrained_model_name_or_path == "owner/model"
+
+
+def test_a_fault_in_the_second_base_names_it(write, tmp_path: Path):
+    write("lr = 1.0\nmodel['lorra']['r'] = 1\n", name="over.py", start="")
+    with pytest.raises(ConfigError, match=r"over.py:2: KeyError: 'lorra'"):
+        load_config(write(start=LEAF + "    from .over import *\n"))
+
+
 def test_types_are_real_classes_and_the_name_is_the_users_file(write):
     from torch.optim import AdamW
 
@@ -662,6 +683,15 @@ def test_writing_where_it_can_not_be_written(write, tmp_path: Path):
 
 
 # --- the bundled ones ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", config_names())
+def test_every_bundled_config_stands_on_bases_without_bases(name: str):
+    block = find_config(name).read_text().partition("with read_base():\n")[2].partition("\n\n")[0].splitlines()
+    named = [line.removeprefix("    from .._base_.").removesuffix(" import *") for line in block]
+    bases = [configs_dir() / "_base_" / f"{base}.py" for base in named]
+    assert bases and all(base.is_file() for base in bases)
+    assert not any("\nfrom mmengine.config import read_base" in base.read_text() for base in bases)
 
 
 @pytest.mark.parametrize("name", config_names())

@@ -3,11 +3,11 @@
 from mmengine.config import read_base
 
 with read_base():
-    from .nano_pretrain import *
+    from .._base_.agent_sft import *
+    from .._base_.nano_lesson import *
 
 pretrained_model_name_or_path = "work_dirs/nano_first_lesson"
 records = 50_000
-lr = 1.5e-3
 save_steps = 1_000
 
 train_dataset["dataset"]["lesson"] = "lookups"

@@ -5,12 +5,11 @@ from mmengine.config import read_base
 from xagent.playground.reading import VERDICT_WEIGHTS
 
 with read_base():
-    from .nano_pretrain import *
+    from .._base_.agent_sft import *
+    from .._base_.nano_lesson import *
 
 pretrained_model_name_or_path = "work_dirs/nano_second_lesson"
 records = 17_000
-lr = 1.5e-3
-save_steps = 500
 
 train_dataset["dataset"]["lesson"] = "reading"
 train_dataset["loss_weights"] = VERDICT_WEIGHTS

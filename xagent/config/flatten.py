@@ -1,9 +1,9 @@
-"""Inheritance at source level: a leaf config and its base become one flat Python source.
+"""Inheritance at source level: a leaf config and its bases become one flat Python source.
 
 mmengine imports a base, with all its values computed, and only then runs the leaf: a leaf's `max_length = 4096` changes
 the variable, but not the places where the base has used it already. Here the leaf's settings take the base's place in
-the base's source, so they take effect everywhere; then come the leaf's other statements. Each line of the flat source
-remembers the file and line it came from.
+the base's source, so they take effect everywhere; then come the leaf's other statements. A second base is laid over the
+first in the same way, before the leaf. Each line of the flat source remembers the file and line it came from.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Statement:
 
 
 def flatten(path: Path) -> list[Line]:
-    """Return the flat source of a config file: its bases with its settings in their places, then its other statements.
+    """Return the flat source of a config file: its base with its settings in their places, then its other statements.
+
+    Of several bases each is laid over those named before it.
 
     Raises:
         ConfigError: a file is missing or unreadable, has a syntax error, inherits in a circle or in a way that is not
@@ -80,9 +82,11 @@ def _flatten(path: Path, seen: tuple[Path, ...]) -> list[Line]:
     bases = [base for statement in statements for base in _bases(statement, path)]
     if not bases:
         return [*_all_lines(statements), *rest]
-    leaf = [statement for statement in statements if not _is_read_base(statement)]
-    base_lines = [line for base in bases for line in _flatten(base, (*seen, path.resolve()))]
-    return merge(base_lines, leaf)
+    first, *others = (_flatten(base, (*seen, path.resolve())) for base in bases)
+    lines = first
+    for over in others:
+        lines = merge(lines, split(over)[0])
+    return merge(lines, [statement for statement in statements if not _is_read_base(statement)])
 
 
 def read_lines(path: Path) -> list[Line]:
