@@ -9,7 +9,8 @@ STAMP := $(VENV)/.installed
 # Which Python makes .venv: the first of these that is 3.10 or newer. `make PYTHON=/path/to/python demo` chooses another.
 PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3 python3.10 python; do \
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && { echo $$candidate; break; }; done)
-# Which torch. A CPU build, far smaller: make TORCH_SPEC='torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu' demo
+# Which torch. The CPU build is far smaller:
+#   make TORCH_SPEC='torch==2.13.0+cpu --extra-index-url https://download.pytorch.org/whl/cpu' demo
 TORCH_SPEC ?= torch==2.13.0
 # What pytest is given besides: make test TESTS=tests/test_cli.py
 TESTS ?=

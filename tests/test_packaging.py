@@ -12,6 +12,9 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -80,6 +83,19 @@ def test_make_says_what_is_missing(tmp_path: Path, target: str, message: str) ->
     )
     assert done.returncode == 2 and message in done.stdout and "Install one, for example: apt-get install" in done.stdout
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize("name", ["ci", "slow"])
+def test_the_workflows_install_the_tested_torch_and_run_what_is_there(name: str) -> None:
+    """The CPU build satisfies the constraint; PyPI stays the index of all else, whose pinned versions torch's own index may lack."""
+    (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))["jobs"].values()
+    requirement, _, index = job["env"]["TORCH_SPEC"].partition(" ")
+    build = Version(requirement.removeprefix("torch=="))
+    (pinned,) = re.findall(r"^torch(==\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert build.local == "cpu" and SpecifierSet(pinned).contains(build) and index.startswith("--extra-index-url ")
+    command = job["steps"][-1]["run"]
+    assert command == ("make slow" if name == "slow" else ".ci/run")
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111 and "\nslow:" in (ROOT / "Makefile").read_text()
 
 
 def test_pyproject_holds_tools_only() -> None:

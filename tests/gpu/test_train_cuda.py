@@ -152,7 +152,7 @@ def test_the_varlen_kernel_is_sample_by_sample(window: int | None) -> None:
 
 
 def test_liger_trains_the_same(configs, train_cli, tmp_path: Path) -> None:
-    pytest.importorskip("liger_kernel")
+    pytest.importorskip("liger_kernel", reason="needs liger-kernel: pip install liger-kernel")
     config = configs("liger", optimizer=SGD, clip="None")
     for name, used in (("liger", True), ("plain", False)):
         assert train_cli(config, tmp_path / name, model__use_liger_kernel=used, **FP32) == 0
