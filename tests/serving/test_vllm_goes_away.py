@@ -44,7 +44,7 @@ def halting(server: StandIn, said: str) -> threading.Event:
     def script(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from saying(ids, None)(body)
         begun.set()
-        never.wait(20)
+        never.wait(60)
 
     server.script = script
     return begun
@@ -57,24 +57,28 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
     return error
 
 
+def ask(address: str, body: Any = BODY, path: str = CHAT) -> httpx.Response:
+    return httpx.post(address + path, json=body, timeout=60)
+
+
 def health(address: str) -> tuple[int, dict[str, str]]:
-    response = httpx.get(f"{address}/health")
+    response = httpx.get(f"{address}/health", timeout=60)
     return response.status_code, response.json()
 
 
 def test_requests_to_a_server_that_is_gone_are_503_until_it_is_back(server: StandIn, address: str) -> None:
     server.script = saying([72, 105], "length")
-    assert httpx.post(address + CHAT, json=BODY).status_code == 200 and health(address) == (200, {"status": "ok"})
+    assert ask(address).status_code == 200 and health(address) == (200, {"status": "ok"})
     server.die()
     for path, body in ((CHAT, BODY), ("/v1/completions", {"model": "scripted", "prompt": "x"})):
-        error = error_of(httpx.post(address + path, json=body))
+        error = error_of(ask(address, body, path))
         assert f"the vLLM server at {server.url} can't be reached: ConnectError" in error["message"]
     until(lambda: health(address) == (503, {"status": "engine unavailable"}))
     again = StandIn(server.server_port)
     again.script = server.script
     again.start()
     try:
-        assert httpx.post(address + CHAT, json=BODY).status_code == 200
+        assert ask(address).status_code == 200
         until(lambda: health(address) == (200, {"status": "ok"}))
     finally:
         again.die()
@@ -83,13 +87,13 @@ def test_requests_to_a_server_that_is_gone_are_503_until_it_is_back(server: Stan
 def test_a_reply_that_it_leaves_unfinished_is_503(server: StandIn, address: str) -> None:
     begun = halting(server, "half of")
     threading.Thread(target=lambda: begun.wait(20) and server.die(), daemon=True).start()
-    response = httpx.post(address + CHAT, json=BODY, timeout=20)
+    response = ask(address)
     assert "the vLLM server" in error_of(response)["message"] and "half of" not in response.text
 
 
 def test_a_stream_that_it_leaves_ends_with_the_error(server: StandIn, address: str) -> None:
     begun = halting(server, "half of")
-    with httpx.stream("POST", address + CHAT, json={**BODY, "stream": True}, timeout=20) as response:
+    with httpx.stream("POST", address + CHAT, json={**BODY, "stream": True}, timeout=60) as response:
         lines = (line for line in response.iter_lines() if line)
         told = [json.loads(next(lines).removeprefix("data: ")) for _ in range(3)]
         assert begun.wait(20)
@@ -105,11 +109,11 @@ def test_a_stream_that_it_leaves_ends_with_the_error(server: StandIn, address: s
 
 def test_a_server_that_is_being_ended_or_says_that_nobody_generates_is_503(server: StandIn, address: str) -> None:
     server.script = saying([72, 105], "abort")
-    assert error_of(httpx.post(address + CHAT, json=BODY))["message"] == "the vLLM server ended the reply: abort"
+    assert error_of(ask(address))["message"] == "the vLLM server ended the reply: abort"
     server.refusal = 503, {"error": {"message": "no upstream", "type": "", "param": None, "code": 503}}
-    assert "503 no upstream" in error_of(httpx.post(address + CHAT, json=BODY))["message"]
+    assert "503 no upstream" in error_of(ask(address))["message"]
     server.is_well = False
     until(lambda: health(address) == (503, {"status": "engine unavailable"}))
     server.refusal = 404, {"error": {"message": "no such model", "type": "", "param": None, "code": 404}}
-    response = httpx.post(address + CHAT, json=BODY)
+    response = ask(address)
     assert (response.status_code, response.json()["error"]["code"]) == (500, "engine_failed"), "that does not pass"
