@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -58,6 +59,11 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
             "messages",
             "message 0 (role 'user'): content must be text, a list of parts or null, got int",
         ),
+        (
+            {"messages": [{"role": "user", "content": None}]},
+            "messages",
+            "message 0 (role 'user'): content is None, and nothing else is said",
+        ),
         ({"messages": [result()]}, "messages", "needs an assistant message before it"),
         (
             {"messages": [*ASK, {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}]},
@@ -74,10 +80,16 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"stop": 3}, "stop", "valid string"),
         ({"seed": 1.5}, "seed", "valid integer"),
         ({"stream_options": {"x": 1}}, "stream_options.x", "not permitted"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "is of streams"),
         ({"top_logprobs": 2}, "top_logprobs", "needs 'logprobs'"),
         ({"tools": [{"type": "retrieval"}]}, "tools[0]", "only tools of type 'function'"),
         ({"tools": [{"type": "function", "function": {}}]}, "tools[0]", "non-empty 'name'"),
         ({"tools": [TOOL, TOOL]}, "tools[1]", "names must differ"),
+        (
+            {"tools": [TOOL, {"type": "function", "function": {"name": "a b\n"}}]},
+            "tools[1]",
+            "tools[1]: tool 'a b\\n': the name must",
+        ),
         ({"tool_choice": "required"}, "tool_choice", "needs 'tools'"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "g"}}}, "tool_choice", "the tools are: f"),
         ({"tools": [TOOL], "tool_choice": "always"}, "tool_choice", "got 'always'"),
@@ -86,6 +98,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
         ({"temprature": 0.5}, "temprature", "did you mean 'temperature'"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema", "needs a schema"),
         ({"response_format": {"type": "yaml"}}, "response_format.type", "got 'yaml'"),
+        ({"response_format": {}}, "response_format.type", "got None"),
         ({"response_format": {"type": "json_object"}, "tools": [TOOL]}, "response_format", "no tool can be called"),
         (
             {"response_format": {"type": "json_object"}, "messages": [*ASK, {"role": "assistant", "content": "{"}]},
@@ -182,7 +195,62 @@ def test_other_paths_and_methods(address: str) -> None:
     assert response.status_code == 404 and "no path '/v2/none'" in error_of(response)["message"]
     response = httpx.get(address + CHAT)
     assert response.status_code == 405 and "does not take GET" in error_of(response)["message"]
+    assert response.headers["allow"] == "POST"
+    for path in ("/health", "/metrics", "/v1/models", "/v1/models/scripted"):
+        there, head = httpx.get(address + path), httpx.head(address + path)
+        assert (head.status_code, head.content, head.headers["content-type"]) == (200, b"", there.headers["content-type"])
+        assert httpx.post(address + path).headers["allow"] in ("GET, HEAD", "HEAD, GET")
+    assert len(httpx.get(f"{address}/{'a' * 5000}").content) < 500
     assert httpx.get(f"{address}/docs").status_code == httpx.get(f"{address}/openapi.json").status_code == 404
+
+
+def test_what_is_no_http_is_400_in_the_same_shape(address: str) -> None:
+    head = f"GET /health HTTP/1.1\r\nHost: localhost\r\nX: {'a' * 200_000}\r\n\r\n"
+    for sent in (head, "nothing that one knows\r\n\r\n", f"POST {CHAT} HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n"):
+        with raw_request(address, sent) as connection:
+            answer = b""
+            with suppress(ConnectionResetError):  # it does not read on
+                while more := connection.recv(1000):
+                    answer += more
+        top, _, body = answer.decode().partition("\r\n\r\n")
+        assert top.startswith("HTTP/1.1 400 ") and "connection: close" in top
+        assert json.loads(body)["error"]["type"] == "invalid_request_error"
+
+
+def test_one_connection_takes_requests_behind_refused_ones(address: str) -> None:
+    ports = set()
+    with httpx.Client(base_url=address, timeout=20) as client:
+        for body, headers, status in (
+            (b"{", {}, 400),
+            (b"x" * 100_000, {}, 413),
+            (b"{}", {"Origin": "http://evil"}, 403),
+            (json.dumps({"model": "scripted", "messages": ASK}).encode(), {}, 200),
+        ):
+            response = client.post(CHAT, content=body, headers=headers)
+            assert response.status_code == status
+            ports.add(response.extensions["network_stream"].get_extra_info("client_addr")[1])
+    assert len(ports) == 1
+
+
+def test_a_client_that_leaves_in_its_request_is_no_fault_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    with serving(ScriptedEngine(lambda _: "Hi")) as (_, address):
+        raw_request(address, f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{").close()
+        until(lambda: 'status="499"' in httpx.get(f"{address}/metrics").text)
+    assert "Traceback" not in caplog.text
+
+
+def test_what_messages_say_beside_is_ignored_and_named(address: str) -> None:
+    spoken = {"role": "user", "content": "Hello", "name": "Ann", "é\ud83d\n": 1, "refusal": None, "annotations": []}
+    answer = {"role": "assistant", "content": "Hi", "reasoning_content": "So.", "provider": {"x": 1}}
+    response = post(address, {"model": "scripted", "messages": [spoken, answer, *ASK]})
+    assert response.status_code == 200
+    named = "messages.\\xc3\\xa9\\\\ud83d\\n, messages.name, messages.provider"
+    assert response.headers["x-xagent-ignored"] == named
+    many = {"role": "user", "content": "", **{f"k{number:02}": 1 for number in range(25)}}
+    told = post(address, {"model": "scripted", "messages": [many]}).headers["x-xagent-ignored"]
+    assert told.startswith("messages.k00, ") and told.endswith("messages.k19, 5 more")
+    results = [*ASK, {"role": "assistant", "tool_calls": CALLS}, {**result("a"), "name": "f"}, result("b")]
+    assert "x-xagent-ignored" not in post(address, {"model": "scripted", "messages": results, "tools": [TOOL]}).headers
 
 
 def test_what_changes_nothing_is_ignored_and_named(address: str) -> None:

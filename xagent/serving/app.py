@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from xagent.serving.chat import ChatCompletion
 from xagent.serving.completion import Completion
 from xagent.serving.completions import TextCompletion
+from xagent.serving.conversation import unread_keys
 from xagent.serving.errors import ApiError, dump, json_response
 from xagent.serving.guard import Guard, read_json
 from xagent.serving.health import EngineHealth
@@ -24,6 +25,7 @@ from xagent.serving.parameters import ChatParameters, CompletionParameters, read
 from xagent.serving.service import Service
 
 _LOG = logging.getLogger(__name__)
+_READING = ["GET", "HEAD"]
 
 
 def create_app(service: Service) -> FastAPI:
@@ -39,7 +41,7 @@ def create_app(service: Service) -> FastAPI:
             CORSMiddleware, allow_origins=service.settings.origins, allow_methods=["GET", "POST"], allow_headers=["*"]
         )
 
-    @app.get("/health")
+    @app.api_route("/health", methods=_READING)
     async def health() -> Response:
         if service.draining:
             return json_response({"status": "draining"}, 503)
@@ -47,16 +49,16 @@ def create_app(service: Service) -> FastAPI:
             return json_response({"status": "engine unavailable"}, 503)
         return json_response({"status": "ok"})
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=_READING)
     async def metrics() -> Response:
         return Response(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @app.get("/v1/models")
+    @app.api_route("/v1/models", methods=_READING)
     async def models() -> Response:
         names = (service.settings.model_name, *service.engine.adapters)
         return json_response({"object": "list", "data": [_model(service, name) for name in names]})
 
-    @app.get("/v1/models/{name:path}")
+    @app.api_route("/v1/models/{name:path}", methods=_READING)
     async def model(name: str) -> Response:
         service.adapter_of(name)
         return json_response(_model(service, name))
@@ -64,6 +66,7 @@ def create_app(service: Service) -> FastAPI:
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Response:
         found, ignored = read_parameters(ChatParameters, await read_json(request, service.settings.max_body))
+        ignored += unread_keys(found.messages)
         if any("strict" in tool.get("function", {}) for tool in found.tools if isinstance(tool.get("function"), dict)):
             ignored.append("tools.function.strict")
         return await _answer(request, ChatCompletion(service, found), found.stream, ignored)
@@ -153,8 +156,10 @@ async def _api_error(_: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    what = {404: f"there is no path {request.url.path!r}", 405: f"{request.url.path!r} does not take {request.method}"}
-    return ApiError(error.status_code, what.get(error.status_code, str(error.detail))).response()
+    path = repr(request.url.path[:200])
+    what = {404: f"there is no path {path}", 405: f"{path} does not take {request.method}"}
+    told = ApiError(error.status_code, what.get(error.status_code, str(error.detail)))
+    return json_response(told.body(), told.status, error.headers)  # such as Allow
 
 
 async def _our_fault(_: Request, error: Exception) -> Response:

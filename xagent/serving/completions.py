@@ -92,7 +92,9 @@ class TextCompletion(Completion):
                 check_characters(prompt)
             except DataError as error:
                 raise ApiError(400, f"'prompt': {error}", "prompt") from error
-            return tuple(tokenizer(prompt).input_ids)
+            prompt = tokenizer(prompt).input_ids
+        if not prompt:
+            raise ApiError(400, "'prompt' has no tokens; give at least one (the BOS token)", "prompt")
         if any(not 0 <= token < len(tokenizer) for token in prompt):
             raise ApiError(400, f"'prompt' has token ids outside 0 to {len(tokenizer) - 1}", "prompt")
         return tuple(prompt)

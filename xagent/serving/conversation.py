@@ -15,6 +15,27 @@ ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _LAYOUT = ChatLayout("chat request", ("messages",), system=None)
 _NO_TEXT = frozenset({"image_url", "input_image", "image", "input_audio", "audio", "file", "input_file", "video_url", "video"})
 
+_READ_KEYS = frozenset(
+    ("role", "content", "tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning", "thinking")
+)
+_NAMED_ROLES = ("tool", "function")
+_MOST_NAMED = 20
+
+
+def unread_keys(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Give what messages say beside what is read, such as ``messages.name`` of a user: clients send back what servers gave them.
+
+    In printable ASCII, and no more than a header may hold.
+    """
+    found = {
+        f"messages.{key[:80]}"
+        for message in messages
+        for key, value in message.items()
+        if value not in (None, "", [], {}) and not (key in _READ_KEYS or (key == "name" and message.get("role") in _NAMED_ROLES))
+    }
+    names = sorted(repr(name.encode(errors="backslashreplace"))[2:-1] for name in found)
+    return names if len(names) <= _MOST_NAMED else [*names[:_MOST_NAMED], f"{len(names) - _MOST_NAMED} more"]
+
 
 def read_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
     """Read the tools that a request offers.
@@ -29,8 +50,9 @@ def read_tools(tools: Sequence[Mapping[str, Any]]) -> tuple[ToolSpec, ...]:
             raise ApiError(400, f"{where}: only tools of type 'function' are had, got {excerpt(tool.get('type'), 80)}", where)
         try:
             found.append(ToolSpec.from_openai(tool))
+            Conversation((Message("user", ""),), (found[-1],)).validate()
         except DataError as error:
-            raise ApiError(400, f"{where}: {error}", where) from error
+            raise ApiError(400, f"{where}: {str(error).removeprefix('<record>: ')}", where) from error
         if found[-1].name in [other.name for other in found[:-1]]:
             raise ApiError(400, f"{where}: there is another tool {found[-1].name!r}; names must differ", where)
     return tuple(found)

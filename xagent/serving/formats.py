@@ -19,7 +19,7 @@ def read_format(parameters: ChatParameters) -> str | None:
     Raises:
         ApiError: the format is none of OpenAI's, or it can't hold: tools may be called, or the reply was begun by the client.
     """
-    given = parameters.response_format or {"type": "text"}
+    given = {"type": "text"} if parameters.response_format is None else parameters.response_format
     kind = given.get("type")
     if kind == "text":
         return None

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xagent.serving.errors import ApiError
@@ -77,12 +77,15 @@ async def read_json(request: Request, most: int) -> Any:
         ApiError: it is larger than ``most`` bytes, or no JSON.
     """
     body, size = bytearray(), 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= most:
-            body += chunk
-        elif size > _READ_ON:
-            break
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= most:
+                body += chunk
+            elif size > _READ_ON:
+                break
+    except ClientDisconnect:
+        raise ApiError(499, "the client closed the connection before its request had come") from None
     if size > most:
         raise ApiError(413, f"the request is larger than {most} bytes; shorten the conversation", code="request_too_large")
     try:

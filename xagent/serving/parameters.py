@@ -125,6 +125,8 @@ def read_parameters(kind: type[Kind], body: Any) -> tuple[Kind, list[str]]:
         found = kind.model_validate(said)
     except ValidationError as error:
         raise _wrong_type(error, said) from None
+    if found.stream_options is not None and not found.stream:
+        raise ApiError(400, "'stream_options' is of streams; send it with 'stream': true", "stream_options")
     return found, list(_check_others(kind, said))
 
 

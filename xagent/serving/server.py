@@ -10,15 +10,29 @@ import socket
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from xagent.errors import ConfigError
 from xagent.serving.app import create_app
+from xagent.serving.errors import ApiError, dump
 from xagent.serving.service import Service
 
 _LOOKS, _LOOK_SECONDS = 10, 0.02
 """So often the event loop still looks for connections and requests that came before the end."""
 _GRACE_SECONDS = 5
 """What is neither a reply nor an error by then, such as a request that does not come to its end, is broken off."""
+
+
+class HttpProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """uvicorn's protocol; also what is no HTTP is answered in OpenAI's shape."""
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what can't be read, and close; inside of an answer only close."""
+        if self.cycle is None or self.cycle.response_complete:
+            body = dump(ApiError(400, "this is no HTTP request, or its head is larger than 64 KiB").body())
+            head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+            self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{head}{body}".encode("ascii"))
+        self.transport.close()
 
 
 class DrainingServer(uvicorn.Server):
@@ -75,6 +89,7 @@ def make_server(service: Service) -> DrainingServer:
     """Give uvicorn's server for the service, not yet running."""
     config = uvicorn.Config(
         create_app(service),
+        http=HttpProtocol,
         log_level="warning",
         access_log=False,
         server_header=False,

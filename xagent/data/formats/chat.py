@@ -172,6 +172,8 @@ def _read_content(turn: Mapping[str, Any], content: Any, role: Role, index: int,
         )
     if role == "assistant" and any(turn.get(key) for key in ("tool_calls", "function_call", "reasoning_content", "reasoning")):
         return [Message(role)]
+    if layout.content_tag in turn:
+        raise DataError(f"message {index} (role {role!r}): {layout.content_tag} is {content!r}, and nothing else is said")
     raise DataError(f"message {index} (role {role!r}) has no {layout.content_tag!r}, only {sorted(map(str, turn))}")
 
 
