@@ -36,7 +36,6 @@ class Model:
         lora: dict | None = None,
         dtype: Literal["auto", "bf16"] = "auto",
         scale: float = 1.0,
-        autocast_dtype: str = "auto",
     ): ...
 
 class Lora:
@@ -404,10 +403,6 @@ def test_an_import_that_fails_names_its_line(write):
         ("lr = -1.0\n", "optim_wrapper.optimizer.lr = -1.0: expected more than 0"),
         ("accumulative_counts = 1.5\n", "optim_wrapper.accumulative_counts: expected a whole number, got 1.5"),
         ("lr = 'high'\n", "optim_wrapper.optimizer.lr: expected float or Tensor, got str 'high'"),
-        (
-            "model['autocast_dtype'] = 'bf61'\n",
-            "model.autocast_dtype: expected one of auto, bf16, fp16, fp32, got 'bf61' (did you",
-        ),
         ("lora = None\nmodel['llm']['load_in_4bit'] = True\n", "a quantised base can't be trained in full"),
         ("model['llm'].update(load_in_4bit=True, load_in_8bit=True)\n", "both on; choose one"),
         ("param_scheduler = [dict(type='LinearLR', begin=3, end=1)]\n", "begin = 3 is after end = 1"),
@@ -528,6 +523,30 @@ def test_what_transformers_refuses_is_a_fault_of_the_config(write):
     assert faults_of(write(PEFTS + settings)) == [
         "model.llm.quantization_config: BitsAndBytesConfig refuses this: load_in_4bit must be a boolean"
     ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("autocast_dtype", "bf61", "'auto' or 'bf16' or 'fp16' or 'fp32', got str 'bf61' (did you mean 'bf16'?)"),
+        (
+            "use_activation_checkpointing",
+            "ful",
+            "bool or 'auto' or 'none' or 'selective' or 'full', got str 'ful' (did you mean 'full'?)",
+        ),
+        ("attention_kernel", "varlan", "'auto' or 'sdpa' or 'varlen', got str 'varlan' (did you mean 'varlen'?)"),
+        ("use_liger_kernel", "yes", "bool or 'auto', got str 'yes'"),
+        ("loss_chunk_size", "all", "int or 'auto' or None, got str 'all'"),
+        ("loss_normalization", "token", "'weights' or 'tokens', got str 'token' (did you mean 'tokens'?)"),
+    ],
+)
+def test_the_models_choices(write, key: str, value: str, expected: str):
+    leaf = f"from xagent.model import SupervisedFinetune\nmodel['type'] = SupervisedFinetune\nmodel[{key!r}] = {value!r}\n"
+    assert faults_of(write(leaf)) == [f"model.{key}: expected {expected}"]
+
+
+def test_a_tokenizer_may_be_a_path(write):
+    validate_config(load_config(write("tokenizer = 'some/tokenizer'\n")))
 
 
 def test_values_that_fit_are_let_through(write):

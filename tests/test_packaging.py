@@ -87,7 +87,7 @@ def test_make_says_what_is_missing(tmp_path: Path, target: str, message: str) ->
 
 @pytest.mark.parametrize("name", ["ci", "slow"])
 def test_the_workflows_install_the_tested_torch_and_run_what_is_there(name: str) -> None:
-    """The CPU build satisfies the constraint; PyPI stays the index of all else, whose pinned versions torch's own index may lack."""
+    """The CPU build satisfies the constraint; all else comes from PyPI, for torch's own index may lack the pinned versions."""
     (job,) = yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8"))["jobs"].values()
     requirement, _, index = job["env"]["TORCH_SPEC"].partition(" ")
     build = Version(requirement.removeprefix("torch=="))

@@ -88,13 +88,6 @@ _LEAST = {
 _WHOLE = {"accumulative_counts", "batch_size", "loss_chunk_size", "num_workers", "r"}
 _QUANT_TYPES = ("nf4", "fp4")
 _DTYPES = ("auto", "bfloat16", "float16", "float32", "float64")
-_MODEL_CHOICES: dict[str, tuple[Any, ...]] = {
-    "autocast_dtype": ("auto", "bf16", "fp16", "fp32"),
-    "use_activation_checkpointing": ("auto", "none", "selective", "full"),
-    "attention_kernel": ("auto", "sdpa", "varlen"),
-    "use_liger_kernel": ("auto",),
-    "loss_chunk_size": ("auto",),
-}
 
 
 def _number_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
@@ -139,10 +132,6 @@ def _choice_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _model_faults(node: Mapping[str, Any]) -> Iterator[str]:
-    for key, known in _MODEL_CHOICES.items():
-        value = node.get(key)
-        if isinstance(value, str) and value not in known:
-            yield f"model.{key}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}"
     llm = node.get("llm")
     quantised = isinstance(llm, Mapping) and _is_quantised(llm)
     if quantised and not node.get("lora"):

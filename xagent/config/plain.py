@@ -40,7 +40,7 @@ class _Takes:
         experiment_name: str | None = None,
         deepspeed: str | None = None,
         runner_type: Literal["FlexibleRunner"] | None = None,
-        tokenizer: dict[str, Any] | None = None,
+        tokenizer: dict[str, Any] | str | None = None,
     ) -> None: ...
 
     @staticmethod

@@ -142,7 +142,7 @@ def _check_belonging(base: BaseModel, adapter: Adapter, onto: str) -> None:
     if onto == "nf4" and known.quantization != "nf4":
         raise CheckpointError(
             f"{adapter.folder}: nothing says that it was trained on an NF4 base (xagent.json: quantization), so merging onto "
-            "NF4 would give another model than the trained one; use onto='base'"
+            "NF4 would give another model than the trained one; use onto='base' (--onto base)"
         )
 
 

@@ -76,6 +76,11 @@ def _take_place(temporary: Path, out: Path) -> None:
     if out.exists():
         aside = temporary.with_name(f".{out.absolute().name}.old-{os.getpid()}")
         os.rename(out, aside)
-    os.rename(temporary, out)
+    try:
+        os.rename(temporary, out)
+    except OSError:
+        if aside is not None:
+            os.rename(aside, out)
+        raise
     if aside is not None:
         shutil.rmtree(aside)

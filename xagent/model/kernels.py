@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from xagent.errors import ConfigError
 
 Checkpointing = Literal["none", "selective", "full"]
+CheckpointingChoice = bool | Literal["auto", "none", "selective", "full"]
 PackedKernel = Literal["auto", "sdpa", "varlen"]
 PACKED_KERNELS: tuple[PackedKernel, ...] = get_args(PackedKernel)
 Liger = bool | Literal["auto"]

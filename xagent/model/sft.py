@@ -21,8 +21,17 @@ from xagent.errors import CheckpointError, ConfigError
 from xagent.model.attention import NAME as PACKED
 from xagent.model.attention import packed_row, varlen_arguments
 from xagent.model.head import ChunkSize, SplitModel, chunk_size, chunked_token_loss, split_model
-from xagent.model.kernels import Liger, apply_liger, checkpointing, choose_packed_kernel, compile_layers, enable_recomputing
-from xagent.model.loading import choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
+from xagent.model.kernels import (
+    CheckpointingChoice,
+    Liger,
+    PackedKernel,
+    apply_liger,
+    checkpointing,
+    choose_packed_kernel,
+    compile_layers,
+    enable_recomputing,
+)
+from xagent.model.loading import Autocast, choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
 from xagent.model.lora import fuse_lora
 from xagent.model.loss import (
     LOSS_NORMALIZATIONS,
@@ -66,11 +75,11 @@ class SupervisedFinetune(BaseModel):
         llm: Mapping[str, Any] | PreTrainedModel,
         lora: Mapping[str, Any] | LoraConfig | None = None,
         tokenizer: Any = None,
-        use_activation_checkpointing: bool | str = True,
-        autocast_dtype: str = "auto",
+        use_activation_checkpointing: CheckpointingChoice = True,
+        autocast_dtype: Autocast = "auto",
         loss_normalization: LossNormalization = "weights",
         loss_chunk_size: ChunkSize = "auto",
-        attention_kernel: str = "auto",
+        attention_kernel: PackedKernel = "auto",
         fused_lora: bool = True,
         use_liger_kernel: Liger = "auto",
         torch_compile: bool = False,
