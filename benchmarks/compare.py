@@ -1,12 +1,13 @@
 """xagent and its alternatives on the same work, on this machine: training, encoding, merging, converting, starting up.
 
     python benchmarks/compare.py --cache DIR [--only xagent trl] [--measure train] [--models narrow wide] [--dtypes fp32 bf16]
-                                 [--packing packed unpacked] [--steps 12] [--rounds 3]
+                                 [--packing packed unpacked] [--steps 12] [--rounds 3] [--name compare] [--add]
 
 Each is installed without extras, the alternatives from the package registry, into a virtual environment of its own under the
 cache folder (about 2 GB each), which is also where the seeded data, two base models and an adapter are made, once. Runs are
 interleaved: everybody's first, then everybody's second; medians are printed and all runs are written to results/compare.json.
-A run that fails is shown with the last line it said, and doesn't stop the others.
+A run that fails is shown with the last line it said, and doesn't stop the others. With --add a long comparison can be cut into
+parts: what is measured now replaces only itself in the file.
 
 The work: LoRA r 8 on all linear layers, max_length 1024, micro-batch 2, accumulation 4, loss on the assistant's tokens, no
 activation checkpointing. Real tokens are those that are not padding; rates are steady ones, from the end of the first
@@ -31,7 +32,7 @@ from typing import Any
 
 from alternatives import HERE, LEFT_OUT, TOOLS, Job, Tool, write_xagent_config
 from compare_work import MODELS, make_work
-from machine import describe_machine, save_results, table
+from machine import RESULTS, add_part_option, describe_machine, earlier_figures, save_results, table
 
 MEASURES = ("train", "encode", "merge", "pth_to_hf", "startup")
 Run = dict[str, Any]
@@ -295,6 +296,13 @@ def tell(what: str, run: Run) -> None:
     print(f"{time.strftime('%H:%M:%S')} {what}: {run.get('fault') or figures}", file=sys.stderr, flush=True)
 
 
+def other_kinds(earlier: list[Run], found: list[Run]) -> list[Run]:
+    """Give what was trained before and is not among what was found: another model, dtype or packing."""
+    keys = ("model", "dtype", "packing")
+    now = {tuple(each[key] for key in keys) for each in found}
+    return [each for each in earlier if tuple(each[key] for key in keys) not in now]
+
+
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -310,6 +318,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="of one run")
     parser.add_argument("--name", default="compare", help="of the file under results/")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
+    add_part_option(parser)
     return parser.parse_args()
 
 
@@ -325,7 +335,8 @@ def main() -> None:
     machine = describe_machine()
     work = make_work(args.cache / "work", many=args.conversations)
     bench = Bench(args.cache, args.threads, args.timeout)
-    figures: Run = {"versions": {tool.name: tool.versions(args.cache) for tool in tools}}
+    figures: Run = earlier_figures(args.name, args.add, args.out) or {}
+    figures["versions"] = {**figures.get("versions", {}), **{tool.name: tool.versions(args.cache) for tool in tools}}
     measures = {
         "train": measure_train,
         "encode": measure_encode,
@@ -333,11 +344,13 @@ def main() -> None:
         "pth_to_hf": measure_pth_to_hf,
         "startup": measure_startup,
     }
-    for name in args.measure:
-        figures[name] = measures[name](bench, tools, work, args)
-        path = save_results(args.name, machine, figures)
-    shutil.rmtree(bench.scratch, ignore_errors=True)
-    print(path)
+    try:
+        for name in args.measure:
+            found = measures[name](bench, tools, work, args)
+            figures[name] = [*other_kinds(figures.get(name, []), found), *found] if name == "train" else found
+    finally:  # what was finished before an interruption is kept
+        print(save_results(args.name, machine, figures, args.out, args.add))
+        shutil.rmtree(bench.scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,13 @@ _ALONE_TOO = '"only logits at trained positions" "only chunks of logits" "only f
 _LEFT_OUT = '"without rows of whole samples" "without attention inside samples" "without logits at trained positions only"'
 _LEFT_OUT_TOO = '"without chunks of logits" "without fused LoRA" "without fused AdamW"'
 _WITH = '"with bf16" "with selective recomputation" "with full recomputation"'
+_NARROW = "--vocabulary 8192 --rounds 1 --variants"
 _WIDE = "--vocabulary 128256 --rounds 1 --steps 3 --add --variants"
 _LEVERS = [
-    (5.0, "--vocabulary 8192 --rounds 1 --add"),
+    (3.0, f"{_NARROW} {_ALONE} {_ALONE_TOO} --add"),
+    (3.0, f"{_NARROW} {_LEFT_OUT} {_LEFT_OUT_TOO} {_WITH} --add"),
+    (1.5, f'{_NARROW} "with torch.compile" --add'),
+    (1.5, f'{_WIDE} "with torch.compile"'),
     (3.0, f"{_WIDE} {_ALONE}"),
     (2.0, f"{_WIDE} {_ALONE_TOO}"),
     (1.5, f"{_WIDE} {_LEFT_OUT}"),
@@ -34,7 +38,7 @@ _LEVERS = [
 # benchmark -> (minutes, its words); every part but the first has --add
 PARTS: dict[str, list[tuple[float, str]]] = {
     "train_overhead": [(1.6, "")],
-    "levers": [(5.0, "--vocabulary 8192 --rounds 1"), *_LEVERS[1:], *_LEVERS],
+    "levers": [(3.0, f"{_NARROW} {_ALONE} {_ALONE_TOO}"), *_LEVERS[1:], *_LEVERS],
     "memory_estimate": [
         (3.0, "--models nano"),
         (4.0, "--models wide --add"),

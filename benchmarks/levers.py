@@ -6,8 +6,8 @@
 Everyone trains the same model (Llama's shape, hidden 256, 6 layers) by LoRA r 8 on the same global batches of eight samples of
 long-tailed length, 27 % of the tokens trained. The losses must be those of the bare loop (`bare_loop.py`), step for step: if not,
 the exit code is 1. Times are printed and never judged. Runs are interleaved, each in a process of its own; medians are printed.
-The first step of a run is not timed; ratios are of processor's seconds, which a machine's other work disturbs less. The peak is
-of resident memory above what the process had when its libraries were loaded.
+The first step of a run counts by itself, with what is compiled in it; ratios are of processor's seconds, which a machine's other
+work disturbs less. The peak is of resident memory above what the process had when its libraries were loaded.
 
 With --add the runs are added to those that were measured before, so that a long measurement can be cut into parts. The figures
 and their picture are results/levers.json and results/levers.png.
@@ -64,7 +64,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with bf16": dict(autocast_dtype="bf16"),
     "with selective recomputation": dict(use_activation_checkpointing="selective"),
     "with full recomputation": dict(use_activation_checkpointing="full"),
+    "with torch.compile": dict(torch_compile=True),
 }
+
+_SLOW = ("with torch.compile",)
 
 
 def model_config(vocabulary: int, smoke: bool) -> LlamaConfig:
@@ -161,11 +164,12 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     before = resident_bytes()
     make: Callable[..., Any] = BareLoop if name == "bare loop" else FastLoop
     loop = make(config, 2, LR, **VARIANTS[name])
-    losses, begin, processor, tokens = [], 0.0, 0.0, 0
+    losses, first_step, processor, tokens, begin = [], 0.0, 0.0, 0, time.perf_counter()
     for place in range(steps):
         batch = samples[place * GLOBAL_BATCH : (place + 1) * GLOBAL_BATCH]
         losses.append(loop.step(batch))
         if place == 0:
+            first_step = time.perf_counter() - begin
             begin, processor = time.perf_counter(), time.process_time()
         else:
             tokens += sum(len(sample["input_ids"]) for sample in batch)
@@ -174,6 +178,7 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
         "tokens_per_second": tokens / (time.perf_counter() - begin),
         "tokens_per_processor_second": tokens / (time.process_time() - processor),
         "peak_bytes": peak_bytes() - before,
+        "first_step_seconds": first_step,
     }
 
 
@@ -222,8 +227,13 @@ def wrong_losses(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
 
 def medians(runs: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, float]]:
     """Give each variant's medians, in the order of ``VARIANTS``."""
-    keys = ("tokens_per_second", "tokens_per_processor_second", "peak_bytes")
-    return {name: {key: statistics.median(run[key] for run in runs[name]) for key in keys} for name in VARIANTS if name in runs}
+    keys = ("tokens_per_second", "tokens_per_processor_second", "peak_bytes", "first_step_seconds")
+
+    def median(name: str, key: str) -> float:
+        values = [run[key] for run in runs[name] if key in run]  # runs of before have no time of their first step
+        return statistics.median(values) if values else math.nan
+
+    return {name: {key: median(name, key) for key in keys} for name in VARIANTS if name in runs}
 
 
 def shown(vocabulary: int, runs: dict[str, list[dict[str, Any]]], memory: bool) -> str:
@@ -241,11 +251,12 @@ def shown(vocabulary: int, runs: dict[str, list[dict[str, Any]]], memory: bool) 
             times(figures["tokens_per_processor_second"], "bare loop"),
             times(figures["tokens_per_processor_second"], "all levers"),
             f"{figures['peak_bytes'] / 1e6:,.0f}" if memory else "-",
+            "-" if math.isnan(figures["first_step_seconds"]) else f"{figures['first_step_seconds']:.1f}",
             f"{runs[name][0]['losses'][-1]:.4f}",
         ]
         for name, figures in median.items()
     ]
-    headers = ["real tok/s", "a processor's second", "x bare loop", "x all levers", "peak, MB", "last loss"]
+    headers = ["real tok/s", "a processor's second", "x bare loop", "x all levers", "peak, MB", "first step, s", "last loss"]
     return table([f"vocabulary {vocabulary:,}", *headers], rows)
 
 
@@ -277,13 +288,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--smoke", action="store_true", help="a small model in one process; nothing is written")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all; with --smoke those not alone")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all; with --smoke those not alone, uncompiled")
     add_part_option(parser)
     parser.add_argument("--variant", choices=list(VARIANTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.vocabulary = args.vocabulary or ([2048, 32_768] if args.smoke else [8_192, 128_256])
     args.steps, args.rounds = args.steps or (4 if args.smoke else 5), args.rounds or (1 if args.smoke else 3)
-    args.variants = args.variants or [name for name in VARIANTS if not (args.smoke and name.startswith("only"))]
+    args.variants = args.variants or [name for name in VARIANTS if not (args.smoke and (name.startswith("only") or name in _SLOW))]
     if args.variant:
         print(json.dumps(run_variant(args.variant, args.vocabulary[0], args.steps, args.smoke)))
         return
