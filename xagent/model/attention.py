@@ -27,6 +27,9 @@ except ImportError:  # torch before 2.10
     varlen_attn = None
 
 NAME = "xagent_packed"
+IN_FP32 = 16_384
+"""Tokens times head size up to which a sample attends in fp32 on a CPU, whatever the model computes in: its kernel's products are
+so small there that in 16 bits the backward pass takes longer, up to three times as long (`benchmarks/profile_step.py`)."""
 
 
 def packed_attention(
@@ -96,7 +99,7 @@ def _attend_each(
 ) -> torch.Tensor:
     """Attend inside each sample of the row in a call of its own."""
     outputs = [
-        _attend(q, k, v, sliding_window, dropout, scaling).transpose(1, 2)
+        _attend_quickly(q, k, v, sliding_window, dropout, scaling).transpose(1, 2)
         for q, k, v in zip(
             query_BHTD.split(sample_lengths, 2),
             key_BKTD.split(sample_lengths, 2),
@@ -131,6 +134,19 @@ def _attend_varlen(
         enable_gqa=query_THD.shape[1] != key_TKD.shape[1],
     )
     return output_THD[None]
+
+
+def _attend_quickly(
+    query_BHTD: torch.Tensor, key_BKTD: torch.Tensor, value_BKTD: torch.Tensor, *options: Any
+) -> torch.Tensor:
+    """Attend inside one sample, in fp32 where a CPU is quicker in it; the output has the values' dtype."""
+    small = value_BKTD.shape[2] * value_BKTD.shape[3] <= IN_FP32
+    half = value_BKTD.dtype in (torch.bfloat16, torch.float16)
+    if not (small and half and value_BKTD.device.type == "cpu"):
+        return _attend(query_BHTD, key_BKTD, value_BKTD, *options)
+    with torch.autocast("cpu", enabled=False):
+        output_BHTD = _attend(query_BHTD.float(), key_BKTD.float(), value_BKTD.float(), *options)
+    return output_BHTD.to(value_BKTD.dtype)
 
 
 def _attend(
