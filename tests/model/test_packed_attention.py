@@ -217,6 +217,42 @@ def test_one_token_sees_all_before_it(dtype: torch.dtype) -> None:
     torch.testing.assert_close(found.float(), expected, atol=1e-6 if dtype == torch.float32 else 1e-2, rtol=0)
 
 
+@pytest.mark.parametrize("window", [None, 6])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_short_samples_attend_in_fp32_on_a_cpu(window: int | None, autocast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output and gradients are fp32's, rounded once; a sample that is long for it stays in bf16."""
+    lengths, size = [9, 20], 8
+    monkeypatch.setattr(attention, "IN_FP32", 9 * size)
+    seen: list[torch.dtype] = []
+    sdpa = functional.scaled_dot_product_attention
+
+    def watched(query: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        output = sdpa(query, *args, **kwargs)
+        seen.append(output.dtype)
+        return output
+
+    monkeypatch.setattr(functional, "scaled_dot_product_attention", watched)
+
+    def attend(dtype: torch.dtype) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(2)
+        given = [torch.randn(1, heads, 29, size, generator=generator).bfloat16().to(dtype) for heads in (4, 2, 2)]
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast and dtype == torch.bfloat16):
+            inputs = [each.requires_grad_() for each in given]
+            output, _ = attention.packed_attention(
+                torch.nn.Module(), *inputs, None, sample_lengths=lengths, sliding_window=window
+            )
+        output[:, :9].float().square().sum().backward()
+        return [output.detach()[:, :9], *(each.grad[:, :, :9] for each in inputs if each.grad is not None)]
+
+    half = attend(torch.bfloat16)
+    assert seen == [torch.float32, torch.bfloat16]
+    assert [each.dtype for each in half] == [torch.bfloat16] * 4
+    whole = attend(torch.float32)
+    assert torch.equal(half[0], whole[0].bfloat16())
+    for found, expected in zip(half[1:], whole[1:], strict=True):
+        assert float((found.float() - expected).norm() / expected.norm()) < 5e-3
+
+
 def test_the_kernel_is_chosen_by_what_can_run() -> None:
     cuda, cpu = torch.device("cuda"), torch.device("cpu")
     config = llama_config()

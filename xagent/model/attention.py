@@ -27,9 +27,9 @@ except ImportError:  # torch before 2.10
     varlen_attn = None
 
 NAME = "xagent_packed"
-IN_FP32 = 16_384
-"""Tokens times head size up to which a sample attends in fp32 on a CPU, whatever the model computes in: its kernel's products are
-so small there that in 16 bits the backward pass takes longer, up to three times as long (`benchmarks/profile_step.py`)."""
+IN_FP32 = 32_768
+"""Tokens times head size up to which a sample attends in fp32 on a CPU, whatever the model computes in. The kernel's products are
+so small there that in 16 bits the backward pass takes longer, up to three times as long (docs/scaling.md, "Measured on a CPU")."""
 
 
 def packed_attention(
