@@ -160,7 +160,7 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     """Train one variant in this process."""
     config = model_config(vocabulary, smoke)
     samples = make_samples(steps * GLOBAL_BATCH, vocabulary, 300 if smoke else MAX_LENGTH)
-    settle()
+    settle(VARIANTS[name].get("autocast_dtype", "fp32"))
     before = resident_bytes()
     make: Callable[..., Any] = BareLoop if name == "bare loop" else FastLoop
     loop = make(config, 2, LR, **VARIANTS[name])
@@ -182,13 +182,14 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     }
 
 
-def settle() -> None:
-    """Run a step of a small model once, so that libraries have loaded what they load."""
+def settle(autocast_dtype: str = "fp32") -> None:
+    """Run a step of a small model once, so that libraries have loaded what they load for this dtype."""
     config = LlamaConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=64
     )
-    for make in (BareLoop, FastLoop):
-        make(config, 2, LR).step(make_samples(2, 64, 200))
+    samples = make_samples(2, 64, 200)
+    BareLoop(config, 2, LR).step(samples)
+    FastLoop(config, 2, LR, autocast_dtype=autocast_dtype).step(samples)
 
 
 def resident_bytes() -> int:

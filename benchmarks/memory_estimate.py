@@ -70,7 +70,7 @@ def foretold(path: str, way: str, lengths: list[int]) -> dict[str, float]:
 
 def measured(path: str, way: str, lengths: list[int]) -> int:
     """Train in this process; give the peak above the libraries'."""
-    settle()
+    settle(_WAYS[way]["autocast_dtype"])
     before = resident_bytes()
     options = dict(describe(path, way).model)
     config = AutoConfig.from_pretrained(path)

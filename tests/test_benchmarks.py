@@ -162,3 +162,55 @@ def test_everything_starts_each_file_anew_and_then_adds(repo_root: Path) -> None
     for script, each in parts.items():
         assert (repo_root / "benchmarks" / script).is_file()
         assert ["--add" in words for words in each] == [place > 0 for place in range(len(each))]
+
+
+def test_a_comparison_in_parts_replaces_only_what_it_measures_again(repo_root: Path) -> None:
+    code = (
+        "import json, compare\n"
+        "kind = lambda *values: dict(zip(('model', 'dtype', 'packing', 'runs'), values))\n"
+        "before = [kind('narrow', 'fp32', 'packed', 1), kind('narrow', 'bf16', 'packed', 2), kind('wide', 'bf16', 'packed', 3)]\n"
+        "found = [kind('narrow', 'bf16', 'packed', 4), kind('narrow', 'bf16', 'unpacked', 5)]\n"
+        "print(json.dumps([each['runs'] for each in compare.other_kinds(before, found)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [1, 3]
+
+
+def test_a_profiles_parts(repo_root: Path) -> None:
+    """Products by their sizes and by where they run; multiplications and additions by hand."""
+    code = (
+        "import json, profile_step as p\n"
+        "from types import SimpleNamespace as Event\n"
+        "head, optimizer = (Event(name=name, cpu_parent=None) for name in (p.HEAD, 'benchmark: optimizer'))\n"
+        "made = lambda name, shapes=(), parent=None: Event(name=name, input_shapes=shapes, cpu_parent=parent)\n"
+        "events = [made('aten::mm', [[630, 256], [256, 704]]), made('aten::addmm_', [[630, 704], [630, 8], [8, 704], [], []]),\n"
+        " made('aten::mm', [[190, 256], [256, 2688]], head), made('aten::exp_', [[190, 2688]], head), made('aten::view', [], head),\n"
+        " made('aten::_scaled_dot_product_flash_attention_for_cpu'), made('aten::silu'), made('aten::copy_'),\n"
+        " made('aten::mul_', [], optimizer), made('autograd::engine::evaluate_function: SiluBackward0'), made('aten::t')]\n"
+        "print(json.dumps([[p.part_of(event) for event in events], [p.flops_of(event.input_shapes) for event in events[:3]],"
+        " p.attention_flops(10)]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
+    )
+    assert done.returncode == 0, done.stderr
+    parts, flops, attention = json.loads(done.stdout)
+    nothing = "views, allocation, autograd's own work"
+    assert parts == [
+        "products with frozen weights",
+        "products of LoRA",
+        "products of the head",
+        "other work of the head",
+        nothing,
+        "attention",
+        "sums, norms, activations",
+        "copies, filling, joining",
+        "optimizer, clipping",
+        nothing,
+        nothing,
+    ]
+    assert flops == [2 * 630 * 256 * 704, 2 * 630 * 8 * 704, 2 * 190 * 256 * 2688]
+    assert attention == 6 * 2 * 256 * 6 * 10**2 / 2  # six products, 2 a multiplication, half of the square, six layers
