@@ -1,10 +1,10 @@
 """ZeRO-2's bucket sizes and overlap on two processes, a core and a thread each: for LoRA's few gradients and for all of them.
 
-    python benchmarks/deepspeed_settings.py [--kinds lora full] [--buckets 500000 5000000 200000000] [--rounds 1] [--steps 6] [--add]
+    python benchmarks/deepspeed_settings.py [--kinds lora full] [--buckets 500000 5000000 200000000] [--steps 6] [--add]
 
 The work is the comparison's narrow model (8.6 M parameters, 0.2 M of LoRA's) in packed rows of 1,024 tokens; settings are
-`configs/deepspeed/deepspeed_zero2.json` but for `overlap_comm`, `reduce_bucket_size` and `allgather_bucket_size` (elements). Plain
-DDP stands beside them. Runs are interleaved; medians are printed and written to results/deepspeed_settings.json. Between
+`configs/deepspeed/deepspeed_zero2.json` but for `overlap_comm`, `reduce_bucket_size` and `allgather_bucket_size` (elements).
+Plain DDP stands beside them. Runs are interleaved; medians are printed and written to results/deepspeed_settings.json. Between
 processes of one machine without GPUs (gloo) nothing overlaps and a reduction is a copy: what a network is worth this can't say.
 """
 
@@ -93,7 +93,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=6, help="optimizer steps of a run")
     add_part_option(parser)
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "xagent_growth", help="models and data, made once")
+    cache = Path(tempfile.gettempdir()) / "xagent_growth"
+    parser.add_argument("--cache", type=Path, default=cache, help="models and data, made once")
     parser.add_argument("--out", type=Path, default=RESULTS, help="where the results go")
     args = parser.parse_args()
     machine = describe_machine()

@@ -289,13 +289,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--smoke", action="store_true", help="a small model in one process; nothing is written")
-    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all; with --smoke those not alone, uncompiled")
+    parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), help="default: all; with --smoke not those alone")
     add_part_option(parser)
     parser.add_argument("--variant", choices=list(VARIANTS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     args.vocabulary = args.vocabulary or ([2048, 32_768] if args.smoke else [8_192, 128_256])
     args.steps, args.rounds = args.steps or (4 if args.smoke else 5), args.rounds or (1 if args.smoke else 3)
-    args.variants = args.variants or [name for name in VARIANTS if not (args.smoke and (name.startswith("only") or name in _SLOW))]
+    smoke = [name for name in VARIANTS if not name.startswith("only") and name not in _SLOW]
+    args.variants = args.variants or (smoke if args.smoke else list(VARIANTS))
     if args.variant:
         print(json.dumps(run_variant(args.variant, args.vocabulary[0], args.steps, args.smoke)))
         return

@@ -52,8 +52,21 @@ PARTS = (
 )
 _PRODUCTS = {"aten::mm", "aten::addmm", "aten::bmm", "aten::addmm_", "aten::mkldnn_linear", "mkldnn::_linear_pointwise"}
 _COPIES = ("copy", "fill", "zero_", "cat", "clone", "contiguous", "embedding", "index", "where", "nonzero")
-_NOTHING = ("view", "reshape", "transpose", "permute", "expand", "slice", "select", "split", "as_strided", "empty", "detach", "unsqueeze")
-_NOTHING_TOO = ("alias", "resize", "narrow", "t", "to", "_to_copy", "unbind", "linear", "matmul", "autograd", "lift_fresh", "result_type")
+_VIEWS = (
+    "view",
+    "reshape",
+    "transpose",
+    "permute",
+    "expand",
+    "slice",
+    "select",
+    "split",
+    "as_strided",
+    "unsqueeze",
+    "narrow",
+    "t",
+)
+_NOTHING = ("empty", "detach", "alias", "resize", "to", "_to_copy", "unbind", "linear", "matmul", "lift_fresh", "result_type")
 _OPTIMIZER = ("adam", "optimizer", "_foreach", "clip_grad", "linalg_vector_norm")
 
 
@@ -150,7 +163,7 @@ def part_of(event: Any) -> str:
             return "products of the head"
         sizes = {size for shape in event.input_shapes for size in shape}
         return "products of LoRA" if RANK in sizes else "products with frozen weights"
-    if name in (*_NOTHING, *_NOTHING_TOO) or event.name.startswith(("autograd::", "benchmark:", "torch::autograd", "_")):
+    if name in (*_VIEWS, *_NOTHING) or event.name.startswith(("autograd::", "benchmark:", "torch::autograd", "_")):
         return "views, allocation, autograd's own work"
     if not event.name.startswith("aten::"):
         return "views, allocation, autograd's own work"
@@ -238,7 +251,8 @@ def main() -> None:
     parser.add_argument("--packing", nargs="+", choices=["unpacked", "packed"], default=["unpacked"])
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps, taken twice")
     add_part_option(parser)
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "xagent_growth", help="models and data, made once")
+    cache = Path(tempfile.gettempdir()) / "xagent_growth"
+    parser.add_argument("--cache", type=Path, default=cache, help="models and data, made once")
     parser.add_argument("--out", type=Path, help="folder of profile_step.json (default: benchmarks/results)")
     args = parser.parse_args()
     machine = describe_machine()

@@ -28,8 +28,8 @@ except ImportError:  # torch before 2.10
 
 NAME = "xagent_packed"
 IN_FP32 = 32_768
-"""Tokens times head size up to which a sample attends in fp32 on a CPU, whatever the model computes in. The kernel's products are
-so small there that in 16 bits the backward pass takes longer, up to three times as long (docs/scaling.md, "Measured on a CPU")."""
+"""Tokens times head size up to which a sample attends in fp32 on a CPU, whatever the model computes in: the kernel's products are
+so small there that in 16 bits the backward pass takes longer, up to three times as long (docs/scaling.md)."""
 
 
 def packed_attention(
@@ -136,9 +136,7 @@ def _attend_varlen(
     return output_THD[None]
 
 
-def _attend_quickly(
-    query_BHTD: torch.Tensor, key_BKTD: torch.Tensor, value_BKTD: torch.Tensor, *options: Any
-) -> torch.Tensor:
+def _attend_quickly(query_BHTD: torch.Tensor, key_BKTD: torch.Tensor, value_BKTD: torch.Tensor, *options: Any) -> torch.Tensor:
     """Attend inside one sample, in fp32 where a CPU is quicker in it; the output has the values' dtype."""
     small = value_BKTD.shape[2] * value_BKTD.shape[3] <= IN_FP32
     half = value_BKTD.dtype in (torch.bfloat16, torch.float16)
