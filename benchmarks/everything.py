@@ -39,9 +39,13 @@ _LEVERS = [
 PARTS: dict[str, list[tuple[float, str]]] = {
     "train_overhead": [(1.6, "")],
     "levers": [(3.0, f"{_NARROW} {_ALONE} {_ALONE_TOO}"), *_LEVERS[1:], *_LEVERS],
+    "profile_step": [
+        (2.0, ""),
+        (1.5, "--dtypes fp32 --packing 512 2048 8192 --steps 3 --add"),
+    ],
     "memory_estimate": [
-        (3.0, "--models nano"),
-        (4.0, "--models wide --add"),
+        (3.5, "--models nano"),
+        (5.0, "--models wide --add"),
         (3.0, "--models nano --ways lora --tokens 32768 --samples 64 --add"),
     ],
     "startup": [(3.5, "--rounds 3")],

@@ -1,6 +1,7 @@
 """Where a training step's time goes: the comparison's work, part by part, beside what its arithmetic takes at least.
 
     python benchmarks/profile_step.py [--models narrow] [--dtypes fp32 bf16] [--packing unpacked] [--steps 10] [--add]
+    python benchmarks/profile_step.py --dtypes fp32 --packing 512 2048 8192 --steps 3 --add      # one long sample a row
 
 xagent's step on the work of `compare.py` (LoRA r 8 on all linear layers, rows of two samples or packed ones of 1,024 tokens, four
 micro-batches an optimizer step), first by the clock alone, then under torch's profiler, whose own cost makes small operations
@@ -70,17 +71,30 @@ _NOTHING = ("empty", "detach", "alias", "resize", "to", "_to_copy", "unbind", "l
 _OPTIMIZER = ("adam", "optimizer", "_foreach", "clip_grad", "linalg_vector_norm")
 
 
-def make_rows(work: dict[str, Path], packed: bool, count: int) -> list[list[dict[str, Any]]]:
-    """Encode the comparison's conversations; give ``count`` micro-batches of them in a seeded order."""
+def make_rows(work: dict[str, Path], packing: str, count: int) -> list[list[dict[str, Any]]]:
+    """Encode the comparison's conversations; give ``count`` micro-batches of them in a seeded order.
+
+    Args:
+        packing: ``unpacked``: two samples each; ``packed``: two packed rows; a number: one sample of so many tokens, of several.
+    """
     tokenizer = AutoTokenizer.from_pretrained(work["narrow"])
     samples = list(process_hf_dataset(str(work["train"]), tokenizer, 1024, openai_map_fn, template="qwen_chat", num_proc=1))
     random.Random(0).shuffle(samples)
-    if not packed:
+    if packing.isdigit():
+        return [[joined(samples[place::count], int(packing))] for place in range(count)]
+    if packing == "unpacked":
         return [samples[begin : begin + 2] for begin in range(0, 2 * count, 2)]
     lengths = [sum(sample["lengths"]) for sample in samples]
     rows = [[samples[place] for place in places] for places in pack_best_fit(lengths, 1024)]
     random.Random(1).shuffle(rows)
     return [rows[begin] + rows[begin + 1] for begin in range(0, 2 * count, 2)]
+
+
+def joined(samples: list[dict[str, Any]], length: int) -> dict[str, Any]:
+    """Make one sample of so many tokens out of many."""
+    values = {key: [value for sample in samples for value in sample[key]] for key in ("input_ids", "labels", "loss_weights")}
+    assert len(values["input_ids"]) >= length
+    return {**{key: each[:length] for key, each in values.items()}, "lengths": [length]}
 
 
 def make_step(base: Path, dtype: str) -> Callable[[list[list[dict[str, Any]]]], None]:
@@ -174,8 +188,9 @@ def part_of(event: Any) -> str:
 
 def measure(work: dict[str, Path], model: str, dtype: str, packing: str, steps: int) -> dict[str, Any]:
     """Take a case's time, profile it, and sum up."""
-    micro_batches = make_rows(work, packing == "packed", (steps + 1) * ACCUMULATION)
-    windows = [micro_batches[begin : begin + ACCUMULATION] for begin in range(0, len(micro_batches), ACCUMULATION)]
+    window = 1 if packing.isdigit() else ACCUMULATION
+    micro_batches = make_rows(work, packing, (steps + 1) * window)
+    windows = [micro_batches[begin : begin + window] for begin in range(0, len(micro_batches), window)]
     lengths = [length for window in windows[1:] for rows in window for row in rows for length in row["lengths"]]
     step = make_step(work[model], dtype)
     step(windows[0])
@@ -248,13 +263,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=list(MODELS), default=["narrow"])
     parser.add_argument("--dtypes", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
-    parser.add_argument("--packing", nargs="+", choices=["unpacked", "packed"], default=["unpacked"])
+    parser.add_argument("--packing", nargs="+", default=["unpacked"], help="unpacked, packed, or tokens of a row's one sample")
     parser.add_argument("--steps", type=int, default=10, help="optimizer steps, taken twice")
     add_part_option(parser)
     cache = Path(tempfile.gettempdir()) / "xagent_growth"
     parser.add_argument("--cache", type=Path, default=cache, help="models and data, made once")
     parser.add_argument("--out", type=Path, help="folder of profile_step.json (default: benchmarks/results)")
     args = parser.parse_args()
+    if any(each not in ("unpacked", "packed") and not each.isdigit() for each in args.packing):
+        parser.error(f"--packing: unpacked, packed or a number of tokens, got {' '.join(args.packing)}")
     machine = describe_machine()
     work = make_work(args.cache, many=200)
     watch_head()
