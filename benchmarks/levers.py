@@ -37,6 +37,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from xagent.data import default_collate_fn
 from xagent.data.pack import pack_best_fit
+from xagent.engine.environment import prepare_environment
 from xagent.model import SupervisedFinetune, attention
 
 GLOBAL_BATCH = 8
@@ -158,6 +159,7 @@ class FastLoop:
 
 def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str, Any]:
     """Train one variant in this process."""
+    prepare_environment()
     config = model_config(vocabulary, smoke)
     samples = make_samples(steps * GLOBAL_BATCH, vocabulary, 300 if smoke else MAX_LENGTH)
     settle(VARIANTS[name].get("autocast_dtype", "fp32"))

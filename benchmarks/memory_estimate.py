@@ -28,6 +28,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, LlamaConfig
 
 from xagent.assets import resolve
 from xagent.data import default_collate_fn
+from xagent.engine.environment import prepare_environment
 from xagent.engine.memory import expected_memory, measure_model
 from xagent.model import SupervisedFinetune, attention
 
@@ -70,6 +71,7 @@ def foretold(path: str, way: str, lengths: list[int]) -> dict[str, float]:
 
 def measured(path: str, way: str, lengths: list[int]) -> int:
     """Train in this process; give the peak above the libraries'."""
+    prepare_environment()
     settle(_WAYS[way]["autocast_dtype"])
     before = resident_bytes()
     options = dict(describe(path, way).model)

@@ -34,6 +34,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from xagent.data import default_collate_fn, process_hf_dataset
 from xagent.data.formats import openai_map_fn
 from xagent.data.pack import pack_best_fit
+from xagent.engine.environment import prepare_environment
 from xagent.model import SupervisedFinetune, sft
 
 ACCUMULATION = 4
@@ -78,7 +79,10 @@ def make_rows(work: dict[str, Path], packing: str, count: int) -> list[list[dict
         packing: ``unpacked``: two samples each; ``packed``: two packed rows; a number: one sample of so many tokens, of several.
     """
     tokenizer = AutoTokenizer.from_pretrained(work["narrow"])
-    samples = list(process_hf_dataset(str(work["train"]), tokenizer, 1024, openai_map_fn, template="qwen_chat", num_proc=1))
+    encoded = process_hf_dataset(
+        str(work["train"]), tokenizer, 1024, openai_map_fn, template="qwen_chat", pack_to_max_length=False, num_proc=1
+    )
+    samples = list(encoded)
     random.Random(0).shuffle(samples)
     if packing.isdigit():
         return [[joined(samples[place::count], int(packing))] for place in range(count)]
@@ -272,6 +276,7 @@ def main() -> None:
     args = parser.parse_args()
     if any(each not in ("unpacked", "packed") and not each.isdigit() for each in args.packing):
         parser.error(f"--packing: unpacked, packed or a number of tokens, got {' '.join(args.packing)}")
+    prepare_environment()
     machine = describe_machine()
     work = make_work(args.cache, many=200)
     watch_head()

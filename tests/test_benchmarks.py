@@ -11,7 +11,16 @@ from typing import Any
 
 import pytest
 
-EVERYTHING = ("train_overhead", "levers", "profile_step", "memory_estimate", "startup", "growth", "encode_streaming", "prepare_killed")
+EVERYTHING = (
+    "train_overhead",
+    "levers",
+    "profile_step",
+    "memory_estimate",
+    "startup",
+    "growth",
+    "encode_streaming",
+    "prepare_killed",
+)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -148,3 +151,36 @@ def test_the_largest_micro_batch() -> None:
     alone = SimpleNamespace(report=SimpleNamespace(fill_rate=None), sample_lengths=[5, 9, 2, 7])
     assert largest_row(Packed(), 2) == [1000, 1000]
     assert largest_row(alone, 3) == [5, 7, 9]
+
+
+@pytest.mark.parametrize("said", [{}, {"LRU_CACHE_CAPACITY": "7"}])
+def test_kernel_caches_are_bounded_unless_the_environment_says_otherwise(said: dict[str, str]) -> None:
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    code = f"import os, xagent.engine.environment; print([os.environ[name] for name in {names!r}])"
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env={**environment, **said}, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(["128", said.get("LRU_CACHE_CAPACITY", "128")])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="products in bf16 need a processor that has them")
+def test_bf16_on_rows_of_many_lengths_takes_little_memory(tmp_path: Path) -> None:
+    """Sixty lengths of row: with torch's own bounds each keeps its kernels, a hundred megabytes and more."""
+    code = (
+        "import sys, torch\n"
+        "if sys.argv[1] == 'bounded':\n    import xagent.engine.environment\n"
+        "weights = [torch.randn(size, 128).bfloat16() for size in range(64, 1024, 64)]\n"
+        "for length in range(100, 160):\n"
+        "    x = torch.randn(length, 128).bfloat16()\n"
+        "    for weight in weights:\n        torch.mm(x, weight.t())\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
+    )
+    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    taken = {}
+    for way in ("free", "bounded"):
+        command = [sys.executable, "-c", code, way]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        taken[way] = int(done.stdout) // 1024
+    assert taken["bounded"] < taken["free"] - 100
