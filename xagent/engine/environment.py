@@ -7,12 +7,20 @@ import warnings
 
 import torch
 
+KERNEL_CACHES = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "LRU_CACHE_CAPACITY": "128"}
+"""How many kernels oneDNN, and torch above it, keep of those made for products of one size each, 1,024 by default: rows have ever
+new lengths, so most would never run again, and in bf16 on a CPU they took more memory than all else (docs/scaling.md)."""
+
 
 def prepare_environment() -> None:
-    """Tell DeepSpeed that a machine without GPU trains on the CPU, which it would otherwise find out aloud."""
+    """Tell DeepSpeed that a machine without GPU trains on the CPU, which it would otherwise find out aloud; bound kernel caches.
+
+    What the environment says already stays.
+    """
     if not torch.cuda.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    for name, value in {"TOKENIZERS_PARALLELISM": "true", **KERNEL_CACHES}.items():
+        os.environ.setdefault(name, value)
 
 
 def quieten_warnings() -> None:
