@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LLAMA3_SPLIT, QWEN_SPLIT, WORDS, byte_level
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from made_tokenizers import LLAMA3_SPLIT, QWEN_SPLIT, WORDS, byte_level
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
