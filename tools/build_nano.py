@@ -8,7 +8,9 @@
     xagent train nano_pretrain_reading --work-dir work_dirs/nano_reading
     xagent convert pth_to_hf nano_pretrain_reading work_dirs/nano_reading/iter_N.pth work_dirs/nano_third_lesson
     xagent train nano_pretrain_planning --work-dir work_dirs/nano_planning
-    xagent convert pth_to_hf nano_pretrain_planning work_dirs/nano_planning/iter_N.pth work_dirs/nano_base
+    xagent convert pth_to_hf nano_pretrain_planning work_dirs/nano_planning/iter_N.pth work_dirs/nano_fourth_lesson
+    xagent train nano_pretrain_revision --work-dir work_dirs/nano_revision
+    xagent convert pth_to_hf nano_pretrain_revision work_dirs/nano_revision/iter_N.pth work_dirs/nano_base
     python tools/build_nano.py --adopt work_dirs/nano_base      # bf16, into xagent/assets/nano/base
 
 The same commands give the same model on the same machine.

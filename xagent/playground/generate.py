@@ -23,7 +23,7 @@ SHARES: Mapping[Kind, int] = {"single": 9, "chained": 3, "recovered": 2, "no_cal
 _TRIES = 200
 
 NESTED_SHARE = 0.6
-"""How many tasks of two calls for training are put together from any two tools (``nested.py``); the others, and all for
+"""How many tasks of two calls for training are put together from two tools (``nested.py``); the others, and all for
 examinations, are those of ``chains.py``."""
 
 SLIP_SHARE = 0.12

@@ -1,8 +1,9 @@
 """Tasks of two calls put together from the training tools' own sentences: where a question has a value, the words for another
 tool's result stand instead.
 
-"What is 15 percent of 240?" and "the price of the desk lamp" make "What is 15 percent of the price of the desk lamp?". A few
-hundred pairs of tools come of it, far more than anybody would write down as :data:`xagent.playground.chains.CHAINS`.
+"What is 15 percent of 240?" and "the price of the desk lamp" make "What is 15 percent of the price of the desk lamp?". More than
+two hundred pairs of tools come of it, more than anybody would write down as :data:`xagent.playground.chains.CHAINS`. What is named
+so is looked up: people compute with what they looked up, and seldom look up what they computed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 from xagent.playground.tool import Language
 
-Content = Literal["number", "text", "person", "city", "date", "time", "room", "supplier", "page"]
+Content = Literal["number", "text", "person", "city", "time", "room", "supplier", "page"]
 """What a tool's result tells, and what a parameter may be told by one."""
 
 
@@ -37,16 +38,6 @@ def _result(contents: str, en: tuple[str, ...], zh: tuple[str, ...]) -> Result:
 
 
 RESULTS: Mapping[str, Result] = {
-    "add_numbers": _result("number", ("the sum of {first} and {second}",), ("{first} 加 {second} 的和",)),
-    "multiply_numbers": _result("number", ("the product of {first} and {second}",), ("{first} 乘 {second} 的积",)),
-    "divide_numbers": _result("number", ("the quotient of {number} and {divisor}",), ("{number} 除以 {divisor} 的商",)),
-    "percent_of": _result("number", ("{percent} percent of {number}",), ("{number} 的百分之 {percent}",)),
-    "circle_area": _result("number", ("the area of a circle of radius {radius}",), ("半径 {radius} 的圆的面积",)),
-    "rectangle_area": _result(
-        "number", ("the area of a rectangle of {width} by {height}",), ("宽 {width} 高 {height} 的长方形面积",)
-    ),
-    "days_between": _result("number", ("the days between {start} and {end}",), ("{start}和{end}相隔的天数",)),
-    "count_letters": _result("number", ("the number of letters in {text}",), ("“{text}”的字数",)),
     "room_seats": _result("number", ("the seats of the {room}", "the number of seats in the {room}"), ("{room}的座位数",)),
     "product_price": _result("number", ("the price of the {product}",), ("{product}的价格", "商品{product}的价格")),
     "stock_count": _result("number", ("the stock of the {product}", "our stock of the {product}"), ("{product}的库存",)),
@@ -57,8 +48,6 @@ RESULTS: Mapping[str, Result] = {
     "phone_extension": _result("number text", ("the phone extension of {person}",), ("{person}的分机", "{person}的分机电话")),
     "train_platform": _result("number", ("the platform of train {train}",), ("列车 {train} 的站台号",)),
     "departure_time": _result("time", ("the departure time of train {train}",), ("车次 {train} 的发车时间",)),
-    "add_days": _result("date", ("the date {days} days after {date}",), ("{date}加 {days} 天的日期",)),
-    "weekday_of_date": _result("text", ("the weekday of {date}",), ("{date}的星期",)),
     "office_room": _result("room text", ("the office room of {person}", "the office of {person}"), ("{person}的办公厅",)),
     "team_manager": _result(
         "person text", ("the manager of {person}", "the boss of {person}"), ("{person}的经理", "{person}的上级")
@@ -75,11 +64,6 @@ RESULTS: Mapping[str, Result] = {
     "country_capital": _result("text", ("the capital of {country}",), ("{country}的首都",)),
     "search_handbook": _result("page text", ("the handbook page about {query}",), ("手册里讲{query}的页面",)),
     "page_editor": _result("text", ("the editor of the page {page}",), ("“{page}”页面的编辑",)),
-    "reverse_text": _result("text", ("{text} in reverse", "{text} spelled backwards"), ("倒过来的“{text}”",)),
-    "uppercase_word": _result("text", ("{word} in uppercase",), ("大写的 {word}",)),
-    "join_words": _result("text", ("{first} joined with {second}",), ("“{first}”和“{second}”连成的词",)),
-    "roman_numeral": _result("text", ("the Roman numeral for {number}",), ("{number} 的罗马数字",)),
-    "binary_number": _result("text", ("{number} in binary digits",), ("{number} 的二进制",)),
 }
 
 TAKES: Mapping[Content, tuple[tuple[str, str], ...]] = {
@@ -123,7 +107,6 @@ TAKES: Mapping[Content, tuple[tuple[str, str], ...]] = {
     ),
     "person": (("phone_extension", "person"), ("office_room", "person")),
     "city": (("town_temperature", "town"), ("ticket_fare", "town"), ("town_mayor", "town")),
-    "date": (("weekday_of_date", "date"), ("days_between", "start"), ("days_between", "end")),
     "time": (("add_minutes", "time"),),
     "room": (("room_seats", "room"),),
     "supplier": (("supplier_city", "supplier"),),
