@@ -2,8 +2,8 @@
 tool's result stand instead.
 
 "What is 15 percent of 240?" and "the price of the desk lamp" make "What is 15 percent of the price of the desk lamp?". More than
-two hundred pairs of tools come of it, more than anybody would write down as :data:`xagent.playground.chains.CHAINS`. What is named
-so is looked up: people compute with what they looked up, and seldom look up what they computed.
+200 pairs of tools come of it, more than anybody would write down as :data:`xagent.playground.chains.CHAINS`. What is named so is
+looked up: people compute with what they looked up, and seldom look up what they computed.
 """
 
 from __future__ import annotations
