@@ -430,6 +430,10 @@ def test_an_import_that_fails_names_its_line(write):
         ),
         ("optim_wrapper['clip_grad'] = 1\n", "optim_wrapper.clip_grad: expected dict or None, got int 1"),
         ("optim_wrapper['clip_grad'] = dict(max_nrm=1)\n", "clip_grad has no argument 'max_nrm' (did you mean 'max_norm'?)"),
+        (
+            "optim_wrapper['clip_grad'] = dict(type='norm', max_nrm=1)\n",
+            "clip_grad has no argument 'max_nrm' (did you mean 'max_norm'?)",
+        ),
         ("randomness = dict(sead=1)\n", "randomness.sead: randomness has no argument 'sead' (did you mean 'seed'?)"),
         ("randomness = dict(seed='x')\n", "randomness.seed: expected int or None, got str 'x'"),
         ("randomness = 5\n", "randomness: expected dict or None, got int 5"),
@@ -561,9 +565,55 @@ def test_values_that_fit_are_let_through(write):
     val_evaluator = None
     log_level = 20
     work_dir = None
+    optim_wrapper['clip_grad'] = dict(type='norm', max_norm=1)
+    tokenizer['trust_remote_code'] = None
     """
     imports = "from mmengine.optim import LinearLR\nfrom mmengine.visualization import TensorboardVisBackend, Visualizer\n"
     validate_config(load_config(write(PEFTS + imports + dedent(leaf))))
+
+
+def test_a_dataclass_that_is_given_more_when_it_is_built_is_left_for_the_run(write):
+    """The sampler gets the data set, the hook's priority is mmengine's, and what `parts` describes is built before."""
+    path = write(
+        """
+        from moreins import EveryHook, EverySampler, Settings
+        custom_hooks = [dict(type=EveryHook, every=2, priority='LOW')]
+        train_dataloader['sampler'] = dict(type=EverySampler, step=2)
+        model['lora'] = dict(type=Settings, parts=[dict(type=Settings)])
+        """
+    )
+    (path.parent / "moreins.py").write_text(MOREINS)
+    validate_config(load_config(path))
+    path.write_text(path.read_text().replace("parts=[dict(type=Settings)]", "parts=[1]"))
+    assert faults_of(path) == ["model.lora: Settings refuses this: a part is no Settings"]
+
+
+MOREINS = """
+from dataclasses import dataclass
+from typing import Any
+
+@dataclass
+class EveryHook:
+    every: int = 1
+
+@dataclass
+class EverySampler:
+    dataset: Any
+    step: int = 1
+
+@dataclass
+class Settings:
+    parts: Any = ()
+
+    def __post_init__(self):
+        if not all(isinstance(part, Settings) for part in self.parts):
+            raise ValueError("a part is no Settings")
+"""
+
+
+def test_log_levels_are_those_of_logging(write):
+    for level in ("WARN", "FATAL", "NOTSET", "DEBUG", 0, None):
+        validate_config(load_config(write(f"log_level = {level!r}\n")))
 
 
 def test_the_plain_dicts_are_read_as_mmengine_reads_them():

@@ -3,6 +3,7 @@
 # ruff: noqa: UP007, UP045  (both spellings of a union are met in configs)
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from enum import Enum
@@ -66,6 +67,7 @@ class Row(TypedDict):
         (1, Sayable),
         ("a/b", Path),
         (Path("a"), Path | None),
+        ("a/b", os.PathLike[str]),
         ("small", Size),
         (Size.SMALL, Union[str, Size]),
         (1, Level),
@@ -119,6 +121,7 @@ def test_values_that_fit(value: Any, annotation: Any) -> None:
         ("abc", Sequence[float], "Sequence"),
         (5, Row, "Row"),
         (5, torch.dtype, "dtype"),
+        (5, os.PathLike, "PathLike"),
     ],
 )
 def test_a_value_that_does_not_fit_as_a_whole(value: Any, annotation: Any, expected: str) -> None:

@@ -104,7 +104,7 @@ def test_from_pretrained_takes_the_words_of_its_kind(kind: Any, known: set[str],
     found = signature_of(kind.from_pretrained)
     assert found is not None and found.open and found.required == (found.first,) == ("pretrained_model_name_or_path",)
     assert known <= found.names and not unknown & found.names
-    assert found.hints["pretrained_model_name_or_path"] is str and found.hints["trust_remote_code"] is bool
+    assert found.hints["pretrained_model_name_or_path"] is str and found.hints["local_files_only"] is bool
 
 
 def test_annotations_and_defaults_of_arguments_that_reach_the_classes_above() -> None:

@@ -47,7 +47,7 @@ def ask(engine: VllmEngine, **settings: Any) -> GenerationRequest:
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -110,7 +110,7 @@ def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: 
 
     def endless(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from saying(ids_of(engine, "Thought: x\nObservation: 5"), None)(body)
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         while True:
             yield {"choices": [{"text": "y", "token_ids": ids_of(engine, "y")}]}
 
@@ -119,7 +119,7 @@ def test_a_stop_word_ends_the_reply_and_the_connection(server: StandIn, engine: 
     assert (reply.text, reply.finish_reason, reply.stopped_by) == ("Thought: x\n", "stop", "Observation:")
     assert reply.new_tokens == len("Thought: x\nObservation:")
     go_on.set()
-    assert server.broken_off.wait(20)
+    assert server.broken_off.wait(60)
 
 
 def test_cancelling_ends_the_reply_at_once(server: StandIn, engine: VllmEngine) -> None:
@@ -127,7 +127,7 @@ def test_cancelling_ends_the_reply_at_once(server: StandIn, engine: VllmEngine) 
 
     def halting(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from saying(ids_of(engine, "abcd"), None)(body)
-        go_on.wait(20)
+        go_on.wait(60)
         yield from saying(ids_of(engine, "efgh"))(body)
 
     server.script = halting
@@ -147,7 +147,7 @@ def test_cancelling_hangs_up_on_a_server_that_says_nothing(server: StandIn, engi
     until(lambda: bool(server.asked))
     stream.cancel()
     assert list(stream) == [] and stream.reply().finish_reason == "cancelled"
-    assert server.broken_off.wait(20)
+    assert server.broken_off.wait(60)
 
 
 def test_a_machine_that_vanishes_is_missed_while_it_says_nothing(server: StandIn, engine: VllmEngine) -> None:

@@ -134,11 +134,11 @@ def serving(engine: Any, **settings: Any) -> Iterator[tuple[Service, str]]:
         yield service, address
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         listening.close()
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something to hold."""
     deadline = time.monotonic() + seconds
     while not holds():
@@ -149,6 +149,6 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
 def raw_request(address: str, text: str) -> socket.socket:
     """Send bytes as they are; the socket is left open."""
     host, _, port = address.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.create_connection((host, int(port)), timeout=60)
     connection.sendall(text.encode())
     return connection

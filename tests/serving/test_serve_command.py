@@ -28,6 +28,7 @@ def no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--host", "0.0.0.0"], "a key is required, --api-key or XAGENT_API_KEY"),
         (["--max-replies", "0"], "--max-replies must be >= 1, got 0"),
+        (["--drain-seconds", "inf"], "--drain-seconds must be finite"),
         (["--temperature", "3"], "--temperature must be from 0 to 2"),
         (["--top-p", "0"], r"--top-p must be in \(0, 1\]"),
         (["--port", "70000"], "--port must be from 0 to 65535"),

@@ -142,6 +142,8 @@ def _settings(args: argparse.Namespace) -> ServerSettings:
     ):
         if not getattr(args, name) >= least:
             faults.append(f"--{name.replace('_', '-')} must be >= {least}, got {getattr(args, name)}")
+    if args.drain_seconds == float("inf"):
+        faults.append("--drain-seconds must be finite: the server could never end")
     if not 0 <= args.temperature <= 2:
         faults.append(f"--temperature must be from 0 to 2, got {args.temperature}")
     if not 0 < args.top_p <= 1:

@@ -39,7 +39,10 @@ _BUILDERS_OWN = {
 }
 # mmengine's type says int, but with convert_to_iter_based these count epochs and may be fractions.
 _MAY_BE_FLOAT = {("param_scheduler", "begin"), ("param_scheduler", "end"), ("param_scheduler", "T_max")}
+CLIPPED_BY_NORM = ("optim_wrapper.clip_grad", "norm")
+"""The one `type` that names no class: mmengine's word for what `clip_grad` does."""
 _DATALOADER_WORDS = ("dataset", "sampler", "batch_sampler", "collate_fn", "worker_init_fn", "num_batch_per_epoch")
+_WITH_MORE = {*_INJECTED, *_BUILDERS_OWN, "collate_fn"}
 _NEAR = 0.8
 _NOTHING = object()
 
@@ -51,7 +54,7 @@ def call_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         where: its dotted key.
         node: the dict, with its imports resolved.
     """
-    if node.get("type") is None:
+    if node.get("type") is None or (where, node["type"]) == CLIPPED_BY_NORM:
         return
     kind = resolve_type(node["type"])
     if kind is None:
@@ -157,10 +160,10 @@ def _is_default(value: Any, default: Any) -> bool:
 def _own_faults(where: str, kind: Callable[..., Any], node: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a dataclass (peft's LoraConfig, transformers' BitsAndBytesConfig) says of its arguments when it is made.
 
-    It is data only, so nothing is loaded; one that holds descriptions is left for the run.
+    It is data only, so nothing is loaded; one that holds descriptions, or is given more when it is built, is left for the run.
     """
     arguments = {key: value for key, value in node.items() if key not in ("type", "_scope_")}
-    if any(_is_description(value) for value in arguments.values()):
+    if _place(where) in _WITH_MORE or _holds_descriptions(tuple(arguments.values())):
         return
     try:
         with warnings.catch_warnings():
@@ -197,8 +200,10 @@ def _missing(where: str, place: str, name: str, signature: Signature, node: Mapp
             yield f"{where}: missing {key!r}, which {name} needs"
 
 
-def _is_description(value: Any) -> bool:
-    return isinstance(value, Mapping) and "type" in value
+def _holds_descriptions(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return "type" in value or any(map(_holds_descriptions, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_holds_descriptions, value))
 
 
 def shown(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -40,9 +41,9 @@ class Misfit:
 def misfits(value: Any, annotation: Any) -> list[Misfit]:
     """Return what of a value clearly does not fit an annotation: all of its wrong elements, or the value as a whole.
 
-    An int fits float, a bool fits neither; text fits Path, and an Enum whose value it is: text beside an Enum means such a
-    value. list and tuple stand for each other, elements are looked at in turn, an exact tuple has its length. A class that is
-    none of these fits its instances. What describes a call (a dict with `type`) fits anything, and so does any value an
+    An int fits float, a bool fits neither; text fits Path, PathLike and an Enum whose value it is: text beside an Enum means
+    such a value. list and tuple stand for each other, elements are looked at in turn, an exact tuple has its length. A class
+    that is none of these fits its instances. What describes a call (a dict with `type`) fits anything, and so does any value an
     annotation that says nothing (Any, a type variable, another library's protocol).
     """
     if isinstance(value, Mapping) and "type" in value:
@@ -127,8 +128,8 @@ def _fits_outside(value: Any, choice: Any) -> bool:
 def _fits_class(value: Any, kind: type, arguments: tuple[Any, ...]) -> bool:
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
-    if issubclass(kind, PurePath):
-        return isinstance(value, (str, PurePath))
+    if kind is os.PathLike or issubclass(kind, PurePath):
+        return isinstance(value, (str, os.PathLike))
     if issubclass(kind, Enum):
         return isinstance(value, kind) or value in [member.value for member in kind]
     if kind in (list, tuple):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from xagent.config.calls import call_faults, dataloader_faults, value_faults
+from xagent.config.calls import CLIPPED_BY_NORM, call_faults, dataloader_faults, value_faults
 from xagent.config.signatures import signature_of
 
 
@@ -33,7 +33,7 @@ class _Takes:
         launcher: Literal["none", "pytorch", "slurm"] | None = None,
         env_cfg: dict[str, Any] | None = None,
         log_processor: dict[str, Any] | None = None,
-        log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] | int | None = None,
+        log_level: Literal["NOTSET", "DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"] | int | None = None,
         visualizer: dict[str, Any] | None = None,
         default_scope: str | None = None,
         randomness: dict[str, Any] | None = None,
@@ -112,7 +112,7 @@ def plain_faults(where: str, node: Mapping[str, Any]) -> Iterator[str]:
         where: its dotted key.
         node: the dict, with its imports resolved.
     """
-    if "type" not in node and where in SIGNATURES:
+    if where in SIGNATURES and ("type" not in node or (where, node["type"]) == CLIPPED_BY_NORM):
         yield from call_faults(where, {**node, "type": SIGNATURES[where]})
     if where == "optim_wrapper" and not isinstance(node.get("optimizer"), Mapping):
         yield "optim_wrapper: missing 'optimizer', a dict with type and lr"

@@ -32,7 +32,7 @@ _CONFIG_WORDS = "return_unused_kwargs trust_remote_code".split()
 
 _HUB_HINTS: dict[str, Any] = {
     "pretrained_model_name_or_path": str,
-    "trust_remote_code": bool,
+    "trust_remote_code": bool | None,
     "local_files_only": bool,
     "force_download": bool,
     "revision": str | None,

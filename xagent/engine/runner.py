@@ -159,7 +159,7 @@ def build_runner(cfg: Config, launcher: str = "none") -> AgentRunner:
         launcher=launcher,
         env_cfg=cfg.get("env_cfg") or {},
         log_processor=cfg.get("log_processor") or dict(window_size=1, by_epoch=False),
-        log_level=cfg.get("log_level", "INFO"),
+        log_level="INFO" if cfg.get("log_level") is None else cfg.log_level,
         visualizer=cfg.get("visualizer"),
         randomness=cfg.get("randomness") or dict(seed=42),
         cfg=cfg,

@@ -343,7 +343,10 @@ def _told(refused: _Refused, request: GenerationRequest) -> EngineError | Config
 
 
 def _broken_off(url: str, error: httpx.HTTPError) -> str:
-    return f"the vLLM server at {url} can't be reached: {type(error).__name__}: {error}"
+    import httpx
+
+    did = "can't be reached" if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)) else "broke off"
+    return f"the vLLM server at {url} {did}: {type(error).__name__}: {error}"
 
 
 def _keep_alive(connection: socket.socket | None) -> None:
