@@ -28,7 +28,7 @@ _AGENT_EXAMPLES = """examples:
 Killed? Run the same command again: finished items are kept in OUT/*.items.jsonl and not done again."""
 
 PLAYGROUND, BFCL = "playground", "bfcl"
-_MAX_NEW_TOKENS = {PLAYGROUND: 224}
+_MAX_NEW_TOKENS = {PLAYGROUND: 256}
 _OTHER_MAX_NEW_TOKENS = 512
 _LIMIT_HELP = "only N items: episodes each of seen and unseen tools (default: 120), questions of each category, or records"
 
@@ -71,7 +71,7 @@ def _add_replying(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--repeats", type=int, default=1, metavar="K", help="tries at each item; gives pass^1 to pass^K")
     add_sampling(group)
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (default: %(default)s)")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="a reply is cut there (default: 512; playground: 224)")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="a reply is cut there (default: 512; playground: 256)")
     group.add_argument("--max-turn", type=int, default=6, metavar="N", help="replies of one episode (default: %(default)s)")
     group.add_argument("--batch-size", type=int, default=16, metavar="N", help="prompts that run together (default: %(default)s)")
     add_speech(group)
