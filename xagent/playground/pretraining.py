@@ -50,8 +50,8 @@ READING_KINDS: dict[Kind, float] = {"single": 0.4, "chained": 0.16, "recovered":
 """The shares of the kinds in the third lesson."""
 
 PLANNING_SHARES = {"speech": 0.1, "real": 0.55, "disguised": 0.75}
-"""How many records of the fourth lesson are speech, mostly of copying, how many of the others are about the playground's training
-tools, told as forms, and how many of those in other words (``disguise.py``)."""
+"""How many records of the fourth lesson, and of the fifth, which repeats its matter, are speech, mostly of copying, how many of
+the others are about the playground's training tools, told as forms, and how many of those in other words (``disguise.py``)."""
 
 PLANNING_KINDS: dict[Kind, float] = {"single": 0.32, "chained": 0.27, "recovered": 0.1, "no_tool_fits": 0.13, "ask_back": 0.18}
 """The shares of the kinds among its records about invented tools."""
