@@ -196,6 +196,7 @@ from torch.optim import AdamW
 from xagent.data import default_collate_fn, load_prepared_dataset, process_hf_dataset
 from xagent.data.formats import openai_map_fn
 from xagent.engine import TrainLoop, ValLoop
+from transformers import LlamaConfig, LlamaForCausalLM
 from xagent.model import SupervisedFinetune
 
 max_length = 128
@@ -221,7 +222,7 @@ train_dataloader = dict(
     collate_fn=dict(type=default_collate_fn),
 )
 val_dataloader = dict(batch_size=1, dataset=val_dataset, sampler=dict(type=DefaultSampler, shuffle=False))
-model = dict(type=SupervisedFinetune, llm=None)
+model = dict(type=SupervisedFinetune, llm=dict(type=LlamaForCausalLM, config=dict(type=LlamaConfig)))  # not made
 optim_wrapper = dict(optimizer=dict(type=AdamW, lr=1e-4))
 train_cfg = dict(type=TrainLoop, max_epochs=1)
 val_cfg = dict(type=ValLoop)
