@@ -30,6 +30,15 @@ def run(root: Path, script: str, *words: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, capture_output=True, text=True, env=_environment(root), timeout=300)
 
 
+def _printed(repo_root: Path, code: str) -> Any:
+    """Run code among the benchmarks, and give the JSON that it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def _environment(root: Path) -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT, "PYTHONPATH": str(root)}
 
@@ -121,11 +130,7 @@ def test_imports_are_clocked_without_what_they_import(repo_root: Path) -> None:
         "    timed(name, None)\n"
         "print(json.dumps([ended, by_library([Imported(*one) for one in ended])]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
-    )
-    assert done.returncode == 0, done.stderr
-    ended, libraries = json.loads(done.stdout)
+    ended, libraries = _printed(repo_root, code)
     assert ended == [[1, 30, "inner"], [1, 7, "inner.broken"], [0, 63, "outer"], [0, 200, "inner.late"], [0, 0, "small"]]
     assert libraries == [
         {"library": "inner", "seconds": 237e-6, "asked_by": "outer"},
@@ -181,11 +186,7 @@ def test_a_comparison_in_parts_replaces_only_what_it_measures_again(repo_root: P
         "found = [kind('narrow', 'bf16', 'packed', 4), kind('narrow', 'bf16', 'unpacked', 5)]\n"
         "print(json.dumps([each['runs'] for each in compare.other_kinds(before, found)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [1, 3]
+    assert _printed(repo_root, code) == [1, 3]
 
 
 def test_a_profiles_parts(repo_root: Path) -> None:
@@ -203,11 +204,7 @@ def test_a_profiles_parts(repo_root: Path) -> None:
         "print(json.dumps([[p.part_of(event) for event in events], [p.flops_of(event.input_shapes) for event in events[:3]],"
         " p.attention_flops(10)]))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=repo_root / "benchmarks", env=_environment(repo_root)
-    )
-    assert done.returncode == 0, done.stderr
-    parts, flops, attention = json.loads(done.stdout)
+    parts, flops, attention = _printed(repo_root, code)
     nothing = "views, allocation, autograd's own work"
     assert parts == [
         "products with frozen weights",

@@ -49,9 +49,9 @@ def batch() -> dict[str, Any]:
     return default_collate_fn(rows)
 
 
-def step(model: SupervisedFinetune) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Loss and gradients of two micro-batches, so that gradients add up too."""
-    torch.manual_seed(5)  # the same dropout
+def step(model: SupervisedFinetune, seed: int = 5) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Loss and gradients of two micro-batches, so that gradients add up too; a seed gives the same dropout."""
+    torch.manual_seed(seed)
     total = torch.zeros(())
     for _ in range(2):
         loss = model(**batch())["loss"]
@@ -99,14 +99,18 @@ def test_recomputation(how: str) -> None:
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_bf16_is_close(dropout: float, products: list[torch.dtype]) -> None:
-    expected_loss, expected = step(finetune(False, dict(lora_dropout=dropout)))
-    losses, off = {}, {}
-    for fused in (False, True):
-        losses[fused], found = step(finetune(fused, dict(lora_dropout=dropout), autocast_dtype="bf16"))
-        off[fused] = max(float((found[name] - value).norm() / value.norm()) for name, value in expected.items())
-    assert products == [torch.bfloat16] * LAYERS * 2
-    assert abs(float(losses[True] - expected_loss)) <= max(abs(float(losses[False] - expected_loss)), 5e-3)
-    assert off[True] <= max(1.4 * off[False], 0.02)  # little further from fp32 than PEFT's own products
+    lora = dict(lora_dropout=dropout)
+    seeds = range(5, 9)
+    off = {False: 0.0, True: 0.0}  # the mean over draws, because one draw's rounding is chance
+    for seed in seeds:
+        expected_loss, expected = step(finetune(False, lora), seed)
+        losses = {}
+        for fused in off:
+            losses[fused], found = step(finetune(fused, lora, autocast_dtype="bf16"), seed)
+            off[fused] += max(float((found[name] - value).norm() / value.norm()) for name, value in expected.items()) / len(seeds)
+        assert abs(float(losses[True] - expected_loss)) <= max(abs(float(losses[False] - expected_loss)), 5e-3)
+    assert products == [torch.bfloat16] * LAYERS * 2 * len(seeds)
+    assert off[True] <= max(1.2 * off[False], 0.02)  # no further from fp32 than PEFT's own products
 
 
 def test_modules_and_names_are_pefts() -> None:

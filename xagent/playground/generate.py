@@ -27,7 +27,8 @@ NESTED_SHARE = 0.6
 examinations, are those of ``chains.py``."""
 
 SLIP_SHARE = 0.12
-"""How many tasks of two calls for training have a misspelled name in the first, which is mended before the second."""
+"""In how many tasks of two calls for training a name in the first is misspelled, if it has one that the tool can guess; the call
+is mended before the second."""
 
 Purpose = Literal["training", "examination"]
 """No question is asked for both, whatever the seeds: ``held_out.is_examined`` tells which of them it is for."""
@@ -214,10 +215,9 @@ class _Maker:
         while True:
             first, second, parameter = draw_pair(self.rng)
             phrase = self.rng.choice(RESULTS[first].phrases[self.language])
-            template = nested_question(
-                self.rng, self.rng.choice(TOOLS[second].questions[self.language]), parameter, phrase, self.language
-            )
-            task = self._two_calls(TOOLS[first], TOOLS[second], parameter, template)
+            template = self.rng.choice(TOOLS[second].questions[self.language])
+            asked = nested_question(self.rng, template, parameter, phrase, self.language)
+            task = self._two_calls(TOOLS[first], TOOLS[second], parameter, asked)
             if task is not None and not holds_held_out_text(task.question):
                 return task
 
