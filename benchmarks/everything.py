@@ -23,12 +23,17 @@ _ALONE_TOO = '"only logits at trained positions" "only chunks of logits" "only f
 _LEFT_OUT = '"without rows of whole samples" "without attention inside samples" "without logits at trained positions only"'
 _LEFT_OUT_TOO = '"without chunks of logits" "without fused LoRA" "without fused AdamW"'
 _WITH = '"with bf16" "with selective recomputation" "with full recomputation"'
+_NF4 = """\
+"NF4 in bf16: PEFT's layers" "NF4 in bf16: dequantised twice" "NF4 in bf16: dequantised once" \
+"NF4 in bf16, recomputed: PEFT's layers" "NF4 in bf16, recomputed: dequantised three times" \
+"NF4 in bf16, recomputed: dequantised twice\""""
 _NARROW = "--vocabulary 8192 --rounds 1 --variants"
 _WIDE = "--vocabulary 128256 --rounds 1 --steps 3 --add --variants"
 _LEVERS = [
     (3.0, f"{_NARROW} {_ALONE} {_ALONE_TOO} --add"),
     (3.0, f"{_NARROW} {_LEFT_OUT} {_LEFT_OUT_TOO} {_WITH} --add"),
     (1.5, f'{_NARROW} "with torch.compile" --add'),
+    (2.5, f"{_NARROW} {_NF4} --add"),
     (1.5, f'{_WIDE} "with torch.compile"'),
     (3.0, f"{_WIDE} {_ALONE}"),
     (2.0, f"{_WIDE} {_ALONE_TOO}"),

@@ -23,6 +23,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,7 @@ from xagent.data import default_collate_fn
 from xagent.data.pack import pack_best_fit
 from xagent.engine.environment import prepare_environment
 from xagent.model import SupervisedFinetune, attention
+from xagent.model.loading import DTYPES, load_llm, nf4_on
 
 GLOBAL_BATCH = 8
 MAX_LENGTH = 1024
@@ -46,6 +48,8 @@ LR = 1e-3
 TOLERANCE = {"fp32": 2e-4, "bf16": 3e-2}
 # name -> what differs from "all levers"; "none of them" joins a micro-batch's samples in one row under a mask, nothing padded
 _NONE: dict[str, Any] = dict(rows=False, attention="sdpa", all_logits=True, loss_chunk_size=None, fused_lora=False, fused=False)
+NF4_REFERENCE = "NF4 in bf16: PEFT's layers"  # quantised weights have losses of their own
+_NF4_RECOMPUTED: dict[str, Any] = dict(nf4=True, autocast_dtype="bf16", use_activation_checkpointing="full")
 VARIANTS: dict[str, dict[str, Any]] = {
     "bare loop": {},
     "all levers": {},
@@ -66,6 +70,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "with selective recomputation": dict(use_activation_checkpointing="selective"),
     "with full recomputation": dict(use_activation_checkpointing="full"),
     "with torch.compile": dict(torch_compile=True),
+    NF4_REFERENCE: dict(nf4=True, autocast_dtype="bf16", fused_lora=False),
+    "NF4 in bf16: dequantised twice": dict(nf4=True, autocast_dtype="bf16", keep_dequantized=False),
+    "NF4 in bf16: dequantised once": dict(nf4=True, autocast_dtype="bf16", keep_dequantized=True),
+    "NF4 in bf16, recomputed: PEFT's layers": dict(**_NF4_RECOMPUTED, fused_lora=False),
+    "NF4 in bf16, recomputed: dequantised three times": dict(**_NF4_RECOMPUTED, keep_dequantized=False),
+    "NF4 in bf16, recomputed: dequantised twice": dict(**_NF4_RECOMPUTED, keep_dequantized=True),
 }
 
 _SLOW = ("with torch.compile",)
@@ -111,6 +121,7 @@ class FastLoop:
         attention: what attends inside rows.
         all_logits: let the head run everywhere, with weight 0 where nothing is trained.
         fused: AdamW in one kernel.
+        nf4: quantise the frozen weights.
         options: of ``SupervisedFinetune``.
     """
 
@@ -123,10 +134,13 @@ class FastLoop:
         attention: str = attention.NAME,
         all_logits: bool = False,
         fused: bool = True,
+        nf4: bool = False,
         **options: Any,
     ) -> None:
         torch.manual_seed(0)
         llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
+        if nf4:
+            llm = quantised(llm, DTYPES[options["autocast_dtype"]])
         lora = LoraConfig(r=8, lora_alpha=16, task_type="CAUSAL_LM", target_modules="all-linear")
         self.model = SupervisedFinetune(
             llm, lora=lora, **{"autocast_dtype": "fp32", "use_activation_checkpointing": "none", **options}
@@ -155,6 +169,15 @@ class FastLoop:
         if self.rows:
             return pack_best_fit([len(sample["input_ids"]) for sample in samples], self.batch_size * MAX_LENGTH)
         return [list(range(begin, begin + self.batch_size)) for begin in range(0, len(samples), self.batch_size)]
+
+
+def quantised(llm: Any, dtype: torch.dtype) -> Any:
+    """Give a model in NF4 with double quantisation, whose products are computed in `dtype`."""
+    nf4 = nf4_on("cpu")
+    nf4["quantization_config"].bnb_4bit_compute_dtype = dtype
+    with tempfile.TemporaryDirectory() as folder:
+        llm.save_pretrained(folder)
+        return load_llm(dict(type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=folder, **nf4))
 
 
 def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str, Any]:
@@ -217,14 +240,16 @@ def measure(args: argparse.Namespace, vocabulary: int, runs: dict[str, list[dict
 
 def wrong_losses(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Name the runs whose losses are not the bare loop's."""
-    expected = runs["bare loop"][0]["losses"] if "bare loop" in runs else next(iter(runs.values()))[0]["losses"]
     faults = []
     for name, each in runs.items():
+        alike = [other for other in runs if other.startswith("NF4") == name.startswith("NF4")]
+        reference = next((other for other in alike if other in ("bare loop", NF4_REFERENCE)), alike[0])
+        expected = runs[reference][0]["losses"]
         tolerance = TOLERANCE["bf16" if "bf16" in name else "fp32"]
         for run in each:
             apart = max(abs(one - other) for one, other in zip(run["losses"], expected, strict=True))
             if not apart <= tolerance:
-                faults.append(f"{name}: a loss differs by {apart:.2e} from the bare loop's (allowed: {tolerance:.0e})")
+                faults.append(f"{name}: a loss differs by {apart:.2e} from {reference}'s (allowed: {tolerance:.0e})")
     return faults
 
 

@@ -117,6 +117,24 @@ def test_weights_and_states_by_hand(shape: Path) -> None:
     assert measure_model(nf4).frozen_bytes == int(6 * layer * memory.NF4_BYTES) + 4 * (tables + norms)
 
 
+def test_dequantised_weights_by_hand(shape: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = described(shape, autocast_dtype="bf16")
+    nf4 = {**model, "llm": {**model["llm"], "quantization_config": dict(type=BitsAndBytesConfig, load_in_4bit=True)}}
+    sizes = measure_model(nf4)
+    layer, largest = 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64), 2 * 32 * 64
+
+    def alive(how: str, **options: Any) -> int:
+        cfg = Config(dict(model={**nf4, **options}))
+        parts = expected_memory(sizes, cfg, LENGTHS, 1, SHARE, how)
+        return round(parts["activations"] - activation_bytes(nf4, LENGTHS, SHARE, how))
+
+    assert [alive(how) for how in ("none", "selective", "full")] == [6 * layer, layer + 3 * layer, layer], "small: all are kept"
+    monkeypatch.setattr(memory, "SMALL_MODEL_BYTES", 6 * layer - 1)
+    assert [alive(how) for how in ("none", "selective", "full")] == [largest, layer, layer]
+    assert alive("none", keep_dequantized=True) == 6 * layer
+    assert alive("full", keep_dequantized=False) == largest
+
+
 def config(shape: Path, wanted: Any) -> Config:
     return Config(
         dict(

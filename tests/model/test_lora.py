@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, get_peft_model_state_dict
 from peft.tuners import lora as peft_lora
 from tiny_models import VOCABULARY, llama_config
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from xagent.data import default_collate_fn
-from xagent.model import SupervisedFinetune
+from xagent.errors import ConfigError
+from xagent.model import SupervisedFinetune, lora_4bit
 from xagent.model.lora import FusedLoraLinear, _LoraProduct
 
 LAYERS = 2 * 7
@@ -34,6 +37,29 @@ def finetune(fused: bool, lora: dict[str, Any], bias: bool = False, **options: A
         if name.endswith("bias"):
             torch.nn.init.normal_(parameter)
     config = LoraConfig(**{"r": 4, "lora_alpha": 5, "init_lora_weights": False, "task_type": "CAUSAL_LM", **lora})
+    settings = {"autocast_dtype": "fp32", "use_activation_checkpointing": False, **options}
+    return SupervisedFinetune(llm, lora=config, fused_lora=fused, **settings).train()
+
+
+def nf4_base(tmp_path: Path) -> Path:
+    """A model in fp32 whose rows are whole blocks of NF4."""
+    torch.manual_seed(1)
+    llm = AutoModelForCausalLM.from_config(llama_config(hidden_size=64, intermediate_size=128, attention_bias=True))
+    for name, parameter in llm.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    llm.save_pretrained(tmp_path / "base")
+    return tmp_path / "base"
+
+
+def qlora(base: Path, fused: bool, lora: dict[str, Any] | None = None, **options: Any) -> SupervisedFinetune:
+    """A quantised model to train, always with the same weights and adapter."""
+    torch.manual_seed(0)
+    dtype = torch.bfloat16 if options.get("autocast_dtype") == "bf16" else torch.float32
+    nf4 = dict(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    llm = dict(type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=str(base))
+    llm["quantization_config"] = dict(type=BitsAndBytesConfig, **nf4)
+    config = LoraConfig(**{"r": 4, "lora_alpha": 5, "init_lora_weights": False, "task_type": "CAUSAL_LM", **(lora or {})})
     settings = {"autocast_dtype": "fp32", "use_activation_checkpointing": False, **options}
     return SupervisedFinetune(llm, lora=config, fused_lora=fused, **settings).train()
 
@@ -111,6 +137,84 @@ def test_bf16_is_close(dropout: float, products: list[torch.dtype]) -> None:
         assert abs(float(losses[True] - expected_loss)) <= max(abs(float(losses[False] - expected_loss)), 5e-3)
     assert products == [torch.bfloat16] * LAYERS * 2 * len(seeds)
     assert off[True] <= max(1.2 * off[False], 0.02)  # no further from fp32 than PEFT's own products
+
+
+@pytest.mark.parametrize("case", ["all linear layers", "dropout", "some layers"])
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("how", ["none", "full"])
+def test_nf4_fused_is_peft(case: str, keep: bool, how: str, tmp_path: Path, products: list[torch.dtype]) -> None:
+    base = nf4_base(tmp_path)
+    expected_loss, expected = step(qlora(base, False, CASES[case]))
+    assert not products
+    loss, found = step(qlora(base, True, CASES[case], keep_dequantized=keep, use_activation_checkpointing=how))
+    assert set(products) == {torch.float32}
+    assert float(loss) == pytest.approx(float(expected_loss), abs=1e-5)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0, msg=lambda text, name=name: f"{name}: {text}")
+    assert max(float(value.abs().max()) for value in expected.values()) > 1e-2
+
+
+def test_nf4_in_bf16_is_no_further_from_fp32_than_pefts_path(tmp_path: Path) -> None:
+    base = nf4_base(tmp_path)
+    off = {False: 0.0, True: 0.0}  # the mean over draws, because one draw's rounding is chance
+    for seed in range(5, 9):
+        _, expected = step(qlora(base, False, CASES["dropout"]), seed)
+        for fused in off:
+            _, found = step(qlora(base, fused, CASES["dropout"], autocast_dtype="bf16"), seed)
+            off[fused] += max(float((found[name] - value).norm() / value.norm()) for name, value in expected.items()) / 4
+    assert off[True] <= max(1.2 * off[False], 0.02)
+
+
+@pytest.mark.parametrize(
+    ("keep", "how", "small", "times"),
+    [
+        (False, "none", True, 2),
+        (False, "full", True, 3),
+        (True, "none", False, 1),
+        ("auto", "none", True, 1),
+        ("auto", "none", False, 2),
+        ("auto", "full", False, 2),
+    ],
+)
+def test_how_often_a_weight_is_dequantised(
+    keep: Any, how: str, small: bool, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lora_4bit, "SMALL_MODEL_BYTES", 2**30 if small else 0)
+    model = qlora(nf4_base(tmp_path), True, keep_dequantized=keep, use_activation_checkpointing=how)
+    shapes: list[Any] = []
+    dequantize = lora_4bit.dequantize_4bit
+
+    def counted(packed: torch.Tensor, state: Any) -> torch.Tensor:
+        shapes.append(state.shape)
+        return dequantize(packed, state)
+
+    monkeypatch.setattr(lora_4bit, "dequantize_4bit", counted)
+    model(**batch())["loss"].backward()
+    # The first layer's query, key and value need no gradient of their input, unless recomputation asks for one.
+    assert len(shapes) == LAYERS * times - (3 if (times, how) == (2, "none") else 0)
+
+
+def test_keep_dequantized_is_checked(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="model.keep_dequantized: expected True, False or auto, got 'always'"):
+        qlora(nf4_base(tmp_path), True, keep_dequantized="always")
+
+
+def test_nf4_modules_are_pefts(tmp_path: Path) -> None:
+    fused, plain = (qlora(nf4_base(tmp_path / str(wanted)), wanted) for wanted in (True, False))
+    assert list(fused.state_dict()) == list(plain.state_dict())
+    layers = [module for module in fused.modules() if isinstance(module, peft_lora.Linear4bit)]
+    assert len(layers) == LAYERS and all(type(layer) is lora_4bit.FusedLoraLinear4bit for layer in layers)
+
+
+@pytest.mark.parametrize("computed", ["bf16", "unknown"])
+def test_nf4_products_of_another_dtype_are_left_to_peft(computed: str, tmp_path: Path, products: list[torch.dtype]) -> None:
+    model = qlora(nf4_base(tmp_path), True)
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.compute_dtype = torch.bfloat16 if computed == "bf16" else None
+    step(model)
+    assert not products
 
 
 def test_modules_and_names_are_pefts() -> None:

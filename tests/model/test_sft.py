@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausa
 from xagent.data import default_collate_fn
 from xagent.errors import CheckpointError, ConfigError
 from xagent.model import SupervisedFinetune
+from xagent.model import loading
 from xagent.model.loading import choose_autocast, load_tokenizer
 
 PROJECTIONS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]
@@ -149,8 +150,8 @@ def test_a_larger_embedding_stays(tmp_path: Path) -> None:
 def test_precision(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
     assert choose_autocast("fp32", cpu) is None
-    for has, chosen in (({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16), ({"avx2": True}, None)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda has=has: has)
+    for faster, chosen in ((True, torch.bfloat16), (False, None)):
+        monkeypatch.setattr(loading, "bf16_is_faster", lambda faster=faster: faster)
         assert choose_autocast("auto", cpu) == chosen
     assert choose_autocast("bf16", cpu) == torch.bfloat16
     with pytest.raises(ConfigError, match="autocast_dtype must be one of auto, bf16, fp16, fp32, got 'float16'"):
@@ -158,7 +159,7 @@ def test_precision(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda supported=supported: supported)
         assert choose_autocast("auto", torch.device("cuda")) == expected
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    monkeypatch.setattr(loading, "bf16_is_faster", lambda: True)
     assert finetune(base, lora={}, autocast_dtype="auto").autocast_dtype == torch.bfloat16
 
 

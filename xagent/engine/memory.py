@@ -29,6 +29,7 @@ from xagent.model import SupervisedFinetune, attention
 from xagent.model.head import SplitModel
 from xagent.model.kernels import Checkpointing, checkpointing
 from xagent.model.loading import choose_autocast, local_device, resolve_paths
+from xagent.model.lora import SMALL_MODEL_BYTES
 from xagent.model.precision import freeze_quantised
 from xagent.model.sft import with_lora
 
@@ -110,7 +111,7 @@ def expected_memory(
     Python and its libraries come on top, and on a CPU what the C library keeps of freed blocks under 32 MiB (docs/scaling.md).
 
     Weights; gradients and AdamW's two moments in fp32 for what is trained (divided by the ranks as the ZeRO stage says); and
-    what a micro-batch makes for a while: activations, a chunk of logits, the largest dequantised weight.
+    what a micro-batch makes for a while: activations, a chunk of logits, dequantised weights.
 
     Args:
         lengths: tokens of each sample in the largest micro-batch; of which a process has its part where rows are shared.
@@ -124,21 +125,42 @@ def expected_memory(
     trained_width = 4 if model.get("lora") is not None or not stage or autocast is None else autocast.itemsize
     part = cfg.get("sequence_parallel_size") or 1
     own = lengths if part == 1 else [-(-sum(lengths) // part)]
-    dequantised = sizes.largest_linear * (autocast or torch.float32).itemsize if _is_quantised(model) else 0
     return {
         "frozen weights": sizes.frozen_bytes / (world_size if stage == 3 else 1),
         "trained weights": sizes.trainable * trained_width / (world_size if stage == 3 else 1),
         "gradients": sizes.trainable * 4 / (shared if stage >= 2 else 1),
         "optimizer": sizes.trainable * 8 / shared,
-        "activations": float(activation_bytes(model, own, trained_share, how)) + dequantised,
+        "activations": float(activation_bytes(model, own, trained_share, how)) + _dequantised_bytes(sizes, model, how),
     }
+
+
+def _dequantised_bytes(sizes: Sizes, model: Mapping[str, Any], how: str | None) -> int:
+    """Give the bytes of the dequantised weights that are alive together.
+
+    That is the largest one; where they are kept for the backward pass, those of one recomputed layer and of all others.
+    """
+    if not _is_quantised(model):
+        return 0
+    width = (_autocast(model) or torch.float32).itemsize
+    wanted = model.get("keep_dequantized", "auto") if model.get("fused_lora", True) else False
+    recomputed = {"none": 0.0, "selective": 0.5, "full": 1.0}[_chosen_recomputation(model, how)]
+    weights = float(sizes.largest_linear)
+    if wanted and recomputed:
+        weights = max(weights, sizes.frozen_linear / model_config_of(model).get_text_config().num_hidden_layers)
+    if wanted is True or (wanted == "auto" and sizes.frozen_linear * width <= SMALL_MODEL_BYTES):
+        weights = max(weights, weights * bool(recomputed) + sizes.frozen_linear * (1 - recomputed))
+    return int(weights * width)
+
+
+def _chosen_recomputation(model: Mapping[str, Any], how: str | None) -> str:
+    return checkpointing(model.get("use_activation_checkpointing", True)) if how is None else how
 
 
 def activation_bytes(model: Mapping[str, Any], lengths: list[int], trained_share: float, how: str | None = None) -> int:
     """Give the most bytes that one micro-batch has alive at a time beside weights and gradients."""
     config = model_config_of(model)
     layers = config.get_text_config().num_hidden_layers
-    chosen = checkpointing(model.get("use_activation_checkpointing", True)) if how is None else how
+    chosen = _chosen_recomputation(model, how)
     if layers <= max(_LAYERS_TRACED):
         return _trace(model, config, lengths, trained_share, chosen)
     few, more = (_trace(model, _with_layers(config, count), lengths, trained_share, chosen) for count in _LAYERS_TRACED)
@@ -262,7 +284,6 @@ def _meta_finetune(model: Mapping[str, Any], config: Any, how: str) -> Supervise
         llm = _empty(model, config)
         if _is_quantised(model):
             freeze_quantised(llm, _autocast(model))
-            options["fused_lora"] = False
         trained = SupervisedFinetune(llm, **{**options, "use_activation_checkpointing": how}).train()
     if not any(getattr(config, name, None) not in (None, 1.0) for name in _CHANGED_LOGITS):
         causal = trained.llm.get_base_model() if model.get("lora") is not None else trained.llm

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from xagent.assets import resolve
 from xagent.errors import ConfigError
 from xagent.model import attention
+from xagent.model.cpu_speed import bf16_is_faster
 from xagent.registry import build
 
 Autocast = Literal["auto", "bf16", "fp16", "fp32"]
@@ -29,24 +30,19 @@ def local_device() -> torch.device:
 def choose_autocast(name: str, device: torch.device) -> torch.dtype | None:
     """Give the dtype that forward passes are cast to, None for fp32.
 
-    ``auto``: bf16 on devices that have it (CUDA from Ampere on; CPUs with AVX512-BF16 or AMX, where it is about twice as fast as
-    fp32); else fp16 on CUDA (with loss scaling) and fp32 on the CPU.
+    ``auto``: bf16 on devices that have it (CUDA from Ampere on; CPUs with AVX512-BF16 or AMX, if it measures faster there, see
+    :mod:`xagent.model.cpu_speed`); else fp16 on CUDA (with loss scaling) and fp32 on the CPU.
 
     Raises:
         ConfigError: the name is unknown.
     """
     if name == "auto":
         if device.type != "cuda":
-            return torch.bfloat16 if _cpu_has_bf16() else None
+            return torch.bfloat16 if bf16_is_faster() else None
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if name not in DTYPES:
         raise ConfigError(f"model.autocast_dtype must be one of auto, {', '.join(DTYPES)}, got {name!r}")
     return None if name == "fp32" else DTYPES[name]
-
-
-def _cpu_has_bf16() -> bool:
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def load_tokenizer(config: Any) -> PreTrainedTokenizerBase:

@@ -32,7 +32,7 @@ from xagent.model.kernels import (
     enable_recomputing,
 )
 from xagent.model.loading import Autocast, choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
-from xagent.model.lora import fuse_lora
+from xagent.model.lora import KeepDequantized, fuse_lora
 from xagent.model.loss import (
     LOSS_NORMALIZATIONS,
     LossNormalization,
@@ -56,13 +56,16 @@ class SupervisedFinetune(BaseModel):
         use_activation_checkpointing: recompute activations in the backward pass to save memory: of all layers (True, ``full``),
             of every second one (``selective``), or of none (False, ``none``). The engine also takes ``auto`` (see
             :mod:`xagent.engine.memory`).
-        autocast_dtype: ``auto`` (bf16 where the device has it, else fp16 on CUDA, fp32 on CPU), ``bf16``, ``fp16`` or ``fp32``.
+        autocast_dtype: ``auto`` (see :func:`~xagent.model.loading.choose_autocast`), ``bf16``, ``fp16`` or ``fp32``.
         loss_normalization: the weighted losses of a whole accumulation window, on all ranks, are divided by the sum of their
             ``weights``, or by the number of trained ``tokens`` as ModelScope SWIFT does; see docs/loss-weights.md.
         loss_chunk_size: trained positions whose logits exist at a time; ``auto`` bounds them by bytes, None takes all at once (as
             do ZeRO-3, and models that cap or scale their logits).
         attention_kernel: what packed rows attend with: ``varlen`` (torch's, CUDA), ``sdpa``, or ``auto``.
-        fused_lora: each linear layer and its adapter as one step of autograd, where both are plain (not quantised); else PEFT's.
+        fused_lora: each linear layer, NF4 or not quantised, and its adapter as one step of autograd where both are plain, else
+            PEFT's.
+        keep_dequantized: NF4 weights that ``fused_lora`` dequantised for the forward pass are kept for the backward pass: those of
+            all layers, of none, or ``auto``: of layers that are recomputed, and of models where all of them are small.
         use_liger_kernel: fused RMSNorm, RoPE and SwiGLU; ``auto``: on CUDA where liger-kernel is installed.
         torch_compile: compile the decoder's layers; worth its minute on long runs.
 
@@ -81,6 +84,7 @@ class SupervisedFinetune(BaseModel):
         loss_chunk_size: ChunkSize = "auto",
         attention_kernel: PackedKernel = "auto",
         fused_lora: bool = True,
+        keep_dequantized: KeepDequantized = "auto",
         use_liger_kernel: Liger = "auto",
         torch_compile: bool = False,
     ) -> None:
@@ -102,13 +106,17 @@ class SupervisedFinetune(BaseModel):
         apply_liger(model, use_liger_kernel, device)
         if quantised:
             freeze_quantised(model, self.autocast_dtype)
-        self.llm: nn.Module = with_lora(model, lora, fused_lora and not quantised) if lora is not None else model
+        self.llm: nn.Module = with_lora(model, lora, fused_lora) if lora is not None else model
         if lora is None:
             self.llm.float()
         elif quantised:
             in_fp32(self.llm)
         cast_frozen_linear(self.llm, self.autocast_dtype)
         enable_recomputing(model, recomputed)
+        if quantised:
+            from xagent.model.lora_4bit import keep_dequantized_weights
+
+            keep_dequantized_weights(model, keep_dequantized, self.autocast_dtype)
         self.takes_lengths = model.config._attn_implementation == PACKED
         dtype = self.autocast_dtype or model.dtype
         self.attention_kernel = choose_packed_kernel(attention_kernel, device, dtype, model.config)
@@ -253,7 +261,7 @@ def with_lora(model: PreTrainedModel, lora: Mapping[str, Any] | LoraConfig, fuse
     elif config.target_modules == "all":
         config.target_modules = sorted({*linear_names(model), *embedding_names(model)})
     if fused:
-        fuse_lora(config)
+        fuse_lora(config, bool(getattr(model, "is_quantized", False)))
     return get_peft_model(model, config)
 
 
