@@ -13,8 +13,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausa
 
 from xagent.data import default_collate_fn
 from xagent.errors import CheckpointError, ConfigError
-from xagent.model import SupervisedFinetune
-from xagent.model import loading
+from xagent.model import SupervisedFinetune, loading
 from xagent.model.loading import choose_autocast, load_tokenizer
 
 PROJECTIONS = ["down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj"]

@@ -64,7 +64,7 @@ class SupervisedFinetune(BaseModel):
         attention_kernel: what packed rows attend with: ``varlen`` (torch's, CUDA), ``sdpa``, or ``auto``.
         fused_lora: each linear layer, NF4 or not quantised, and its adapter as one step of autograd where both are plain, else
             PEFT's.
-        keep_dequantized: NF4 weights that ``fused_lora`` dequantised for the forward pass are kept for the backward pass: those of
+        keep_dequantized: weights in NF4 that ``fused_lora`` dequantised for the forward pass are kept for the backward pass: of
             all layers, of none, or ``auto``: of layers that are recomputed, and of models where all of them are small.
         use_liger_kernel: fused RMSNorm, RoPE and SwiGLU; ``auto``: on CUDA where liger-kernel is installed.
         torch_compile: compile the decoder's layers; worth its minute on long runs.
