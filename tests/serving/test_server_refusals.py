@@ -15,7 +15,7 @@ import pytest
 from scripted import ScriptedEngine, raw_request, serving, until
 
 from xagent.errors import ConfigError
-from xagent.serving import server
+from xagent.serving import guard, server
 from xagent.serving.server import open_socket
 from xagent.serving.service import ServerSettings, Service
 
@@ -237,6 +237,20 @@ def test_a_client_that_leaves_in_its_request_is_no_fault_of_the_server(caplog: p
         raw_request(address, f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{").close()
         until(lambda: 'status="499"' in httpx.get(f"{address}/metrics").text)
     assert "Traceback" not in caplog.text
+
+
+def test_a_request_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "BODY_SECONDS", 0.3)
+    with serving(ScriptedEngine(lambda _: "Hi")) as (_, address):
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{{"
+        with raw_request(address, head) as connection:
+            answer = b""
+            while more := connection.recv(1000):
+                answer += more
+        assert post(address, {"model": "scripted", "messages": ASK}).status_code == 200
+    top, _, body = answer.decode().partition("\r\n\r\n")
+    assert top.startswith("HTTP/1.1 408 ") and "connection: close" in top.lower()
+    assert json.loads(body)["error"]["code"] == "request_timeout"
 
 
 def test_what_messages_say_beside_is_ignored_and_named(address: str) -> None:

@@ -35,6 +35,8 @@ class ApiError(Exception):
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after is not None else {}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        if self.status == 408:
+            headers["Connection"] = "close"  # what may still come is no next request
         return json_response(self.body(), self.status, headers)
 
 

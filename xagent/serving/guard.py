@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 from typing import Any
@@ -16,6 +17,8 @@ from xagent.serving.service import Service
 
 _OPEN_PATHS = frozenset({"/health"})
 _COUNTED_PATHS = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/metrics"})
+BODY_SECONDS = 60.0
+"""So long may a request's body take to come; a client that never ends it would hold its connection for ever."""
 _READ_ON = 64 << 20
 """So many bytes of a body that is too large are still read, so that the client sees the answer and not a broken connection."""
 
@@ -74,16 +77,13 @@ async def read_json(request: Request, most: int) -> Any:
     """Read a request's body.
 
     Raises:
-        ApiError: it is larger than ``most`` bytes, or no JSON.
+        ApiError: it is larger than ``most`` bytes, or no JSON, or it has not come within :data:`BODY_SECONDS`.
     """
-    body, size = bytearray(), 0
     try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= most:
-                body += chunk
-            elif size > _READ_ON:
-                break
+        body, size = await asyncio.wait_for(_body(request, most), BODY_SECONDS)
+    except asyncio.TimeoutError:
+        message = f"the request had not come whole after {BODY_SECONDS:g} seconds"
+        raise ApiError(408, message, code="request_timeout") from None
     except ClientDisconnect:
         raise ApiError(499, "the client closed the connection before its request had come") from None
     if size > most:
@@ -93,6 +93,18 @@ async def read_json(request: Request, most: int) -> Any:
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else error
         raise ApiError(400, f"the body is no JSON: {reason}", code="invalid_json") from None
+
+
+async def _body(request: Request, most: int) -> tuple[bytearray, int]:
+    """Give the first ``most`` bytes of a body, and how many have come."""
+    body, size = bytearray(), 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= most:
+            body += chunk
+        elif size > _READ_ON:
+            break
+    return body, size
 
 
 def _no_constant(name: str) -> None:
