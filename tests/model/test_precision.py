@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig, prepare_model_for_kbit_training
+from safetensors.torch import load_file, save_file
 from tiny_models import VOCABULARY, save_base
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausalLM
 
@@ -145,3 +146,24 @@ def test_compiled_layers_train_the_same(half_base: Path) -> None:
     torch.testing.assert_close(compiled[0], plain[0], atol=1e-5, rtol=0)
     for name, value in plain[1].items():
         torch.testing.assert_close(compiled[1][name], value, atol=1e-5, rtol=0)
+
+
+def _file_pages() -> int:
+    """Bytes of mapped files that this process has in memory."""
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile")]
+    return int(line.split()[1]) * 1024
+
+
+def test_what_was_cast_leaves_memory(tmp_path: Path) -> None:
+    size, kept = 64 * 2**20, torch.arange(64.0).reshape(8, 8)
+    save_file({"big.weight": torch.ones(size // 4096, 1024), "small.weight": kept}, tmp_path / "model.safetensors")
+    stored = load_file(tmp_path / "model.safetensors")
+    model = torch.nn.ModuleDict({"big": torch.nn.Linear(1, 1, bias=False), "small": torch.nn.Embedding(1, 1)})
+    for name, module in model.items():
+        module.weight = torch.nn.Parameter(stored[f"{name}.weight"], requires_grad=False)
+    assert float(model["big"].weight.sum()) == size / 4
+    before = _file_pages()
+    assert precision.cast_frozen_linear(model, torch.bfloat16) == 1
+    assert before - _file_pages() > 0.9 * size
+    assert torch.equal(stored["big.weight"], torch.ones(size // 4096, 1024)), "pages that are read again come from the file"
+    assert torch.equal(model["small"].weight, kept) and model["big"].weight.dtype == torch.bfloat16
