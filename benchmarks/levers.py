@@ -140,7 +140,7 @@ class FastLoop:
         torch.manual_seed(0)
         llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention)
         if nf4:
-            llm = quantised(llm, DTYPES[options["autocast_dtype"]])
+            llm = quantised(llm, DTYPES[options["autocast_dtype"]], attention)
         lora = LoraConfig(r=8, lora_alpha=16, task_type="CAUSAL_LM", target_modules="all-linear")
         self.model = SupervisedFinetune(
             llm, lora=lora, **{"autocast_dtype": "fp32", "use_activation_checkpointing": "none", **options}
@@ -171,13 +171,14 @@ class FastLoop:
         return [list(range(begin, begin + self.batch_size)) for begin in range(0, len(samples), self.batch_size)]
 
 
-def quantised(llm: Any, dtype: torch.dtype) -> Any:
+def quantised(llm: Any, dtype: torch.dtype, attention: str) -> Any:
     """Give a model in NF4 with double quantisation, whose products are computed in `dtype`."""
     nf4 = nf4_on("cpu")
     nf4["quantization_config"].bnb_4bit_compute_dtype = dtype
     with tempfile.TemporaryDirectory() as folder:
         llm.save_pretrained(folder)
-        return load_llm(dict(type=AutoModelForCausalLM.from_pretrained, pretrained_model_name_or_path=folder, **nf4))
+        path = dict(pretrained_model_name_or_path=folder, attn_implementation=attention)
+        return load_llm(dict(type=AutoModelForCausalLM.from_pretrained, **path, **nf4), autocast=dtype)
 
 
 def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str, Any]:
@@ -185,7 +186,7 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     prepare_environment()
     config = model_config(vocabulary, smoke)
     samples = make_samples(steps * GLOBAL_BATCH, vocabulary, 300 if smoke else MAX_LENGTH)
-    settle(VARIANTS[name].get("autocast_dtype", "fp32"))
+    settle(VARIANTS[name].get("autocast_dtype", "fp32"), VARIANTS[name].get("nf4", False))
     before = resident_bytes()
     make: Callable[..., Any] = BareLoop if name == "bare loop" else FastLoop
     loop = make(config, 2, LR, **VARIANTS[name])
@@ -207,14 +208,14 @@ def run_variant(name: str, vocabulary: int, steps: int, smoke: bool) -> dict[str
     }
 
 
-def settle(autocast_dtype: str = "fp32") -> None:
+def settle(autocast_dtype: str = "fp32", nf4: bool = False) -> None:
     """Run a step of a small model once, so that libraries have loaded what they load for this dtype."""
     config = LlamaConfig(
         hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=64
     )
     samples = make_samples(2, 64, 200)
     BareLoop(config, 2, LR).step(samples)
-    FastLoop(config, 2, LR, autocast_dtype=autocast_dtype).step(samples)
+    FastLoop(config, 2, LR, autocast_dtype=autocast_dtype, nf4=nf4).step(samples)
 
 
 def resident_bytes() -> int:

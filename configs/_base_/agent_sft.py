@@ -109,7 +109,7 @@ model = dict(
     lora=lora,
     tokenizer=tokenizer,
     use_activation_checkpointing="auto",  # none, selective or full, as the device's memory allows
-    autocast_dtype="auto",  # bf16 where the device has it, else fp16 on CUDA and fp32 on the CPU
+    autocast_dtype="auto",  # bf16 where the device has it and is faster in it, else fp16 on CUDA and fp32 on the CPU
 )
 
 #######################################################################

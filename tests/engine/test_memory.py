@@ -44,7 +44,8 @@ def described(shape: Path, **options: Any) -> dict[str, Any]:
 def really_alive(model: dict[str, Any], shape: Path) -> int:
     """The most bytes that a step on real tensors has alive beside weights and gradients."""
     config = AutoConfig.from_pretrained(shape)
-    llm = AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+    quantised = "quantization_config" in model["llm"]
+    llm = model["llm"] if quantised else AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
     trained = SupervisedFinetune(**{**model, "llm": llm}).train()
     parameters = list(trained.parameters())
     for parameter in parameters:
@@ -133,6 +134,17 @@ def test_dequantised_weights_by_hand(shape: Path, monkeypatch: pytest.MonkeyPatc
     assert [alive(how) for how in ("none", "selective", "full")] == [largest, layer, layer]
     assert alive("none", keep_dequantized=True) == 6 * layer
     assert alive("full", keep_dequantized=False) == largest
+
+
+@pytest.mark.parametrize(("options", "dtype"), [({}, None), ({"fused_lora": False}, None), ({}, "float32")])
+def test_the_foretold_step_of_nf4_is_the_real_one(options: dict[str, Any], dtype: str | None, tmp_path: Path) -> None:
+    config = llama_config(num_hidden_layers=6, vocab_size=4096, hidden_size=64, intermediate_size=128, dtype=torch.float32)
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    nf4 = dict(type=BitsAndBytesConfig, load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+    model = described(tmp_path, autocast_dtype="bf16", **options)
+    model["llm"]["quantization_config"] = {key: value for key, value in nf4.items() if value}
+    parts = expected_memory(measure_model(model), Config(dict(model=model)), LENGTHS, 1, SHARE)
+    assert parts["activations"] == pytest.approx(really_alive(model, tmp_path), rel=0.06)
 
 
 def config(shape: Path, wanted: Any) -> Config:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
 from xagent.data import default_collate_fn
 from xagent.errors import ConfigError
-from xagent.model import SupervisedFinetune, lora_4bit
+from xagent.model import SupervisedFinetune, attention, lora_4bit
 from xagent.model.lora import FusedLoraLinear, _LoraProduct
 
 LAYERS = 2 * 7
@@ -84,6 +84,11 @@ def step(model: SupervisedFinetune, seed: int = 5) -> tuple[torch.Tensor, dict[s
         loss.backward()
         total += loss.detach()
     return total, {name: value.grad for name, value in model.named_parameters() if value.grad is not None}
+
+
+def bias_gradients(model: SupervisedFinetune) -> dict[str, torch.Tensor]:
+    """What a step's gradients are of the biases."""
+    return {name: value for name, value in step(model)[1].items() if name.endswith("bias")}
 
 
 @pytest.fixture
@@ -196,8 +201,9 @@ def test_how_often_a_weight_is_dequantised(
 
 
 def test_keep_dequantized_is_checked(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="model.keep_dequantized: expected True, False or auto, got 'always'"):
-        qlora(nf4_base(tmp_path), True, keep_dequantized="always")
+    for make in (lambda **options: qlora(nf4_base(tmp_path), True, **options), lambda **options: finetune(True, {}, **options)):
+        with pytest.raises(ConfigError, match="model.keep_dequantized: expected True, False or auto, got 'always'"):
+            make(keep_dequantized="always")
 
 
 def test_nf4_modules_are_pefts(tmp_path: Path) -> None:
@@ -226,6 +232,54 @@ def test_modules_and_names_are_pefts() -> None:
     assert len(layers) == LAYERS and all(type(layer) is FusedLoraLinear for layer in layers)
     merged = [model.llm.merge_and_unload().state_dict() for model in (fused, plain)]
     assert all(torch.equal(value, merged[1][name]) for name, value in merged[0].items())
+
+
+@pytest.mark.parametrize("bias", ["all", "lora_only"])
+@pytest.mark.parametrize("nf4", [False, True])
+def test_biases_that_are_trained_get_gradients(bias: str, nf4: bool, tmp_path: Path) -> None:
+    base = nf4_base(tmp_path) if nf4 else None
+    fused, plain = (
+        bias_gradients(qlora(base, wanted, dict(bias=bias)) if base else finetune(wanted, dict(bias=bias), bias=True))
+        for wanted in (True, False)
+    )
+    assert plain and fused.keys() == plain.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(fused[name], value, atol=1e-5, rtol=0)
+
+
+def test_a_quantised_model_that_served_before_is_trained(tmp_path: Path) -> None:
+    base = nf4_base(tmp_path)
+    expected_loss, expected = step(qlora(base, True, CASES["all linear layers"]))
+    nf4 = dict(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32)
+    llm = AutoModelForCausalLM.from_pretrained(
+        base, quantization_config=BitsAndBytesConfig(**nf4), device_map={"": "cpu"}, attn_implementation="xagent_packed"
+    )
+    torch.manual_seed(0)
+    config = LoraConfig(r=4, lora_alpha=5, init_lora_weights=False, task_type="CAUSAL_LM")
+    model = SupervisedFinetune(llm, lora=config, autocast_dtype="fp32", use_activation_checkpointing=False)
+    with torch.no_grad():
+        model.eval()(**batch())
+    loss, found = step(model.train())
+    torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=0)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_varlen_is_given_16_bits_by_quantised_layers(training: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = qlora(nf4_base(tmp_path), True, autocast_dtype="bf16").train(training)
+    model.attention_kernel = "varlen"
+    seen: list[set[torch.dtype]] = []
+
+    def recorded(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *args: Any, **options: Any) -> torch.Tensor:
+        seen.append({query.dtype, key.dtype, value.dtype})
+        return query
+
+    monkeypatch.setattr(attention, "varlen_attn", recorded)
+    with torch.set_grad_enabled(training):
+        model(**batch())
+    assert seen == [{torch.bfloat16}] * 2
 
 
 def _hook(layer: Any) -> None:

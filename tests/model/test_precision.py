@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, BitsAndBytesConfig, LlamaForCausa
 from xagent.data import default_collate_fn
 from xagent.errors import ConfigError
 from xagent.model import SupervisedFinetune, precision, sft
+from xagent.model.mapped_pages import let_go
 
 LORA: dict[str, Any] = dict(type=LoraConfig, r=4, lora_alpha=8, task_type="CAUSAL_LM", init_lora_weights=False)
 
@@ -150,20 +151,40 @@ def test_compiled_layers_train_the_same(half_base: Path) -> None:
 
 def _file_pages() -> int:
     """Bytes of mapped files that this process has in memory."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile")]
-    return int(line.split()[1]) * 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("RssFile", "RssShmem")))
 
 
-def test_what_was_cast_leaves_memory(tmp_path: Path) -> None:
-    size, kept = 64 * 2**20, torch.arange(64.0).reshape(8, 8)
-    save_file({"big.weight": torch.ones(size // 4096, 1024), "small.weight": kept}, tmp_path / "model.safetensors")
-    stored = load_file(tmp_path / "model.safetensors")
+def _mapped(folder: Path, size: int) -> tuple[dict[str, torch.Tensor], torch.nn.ModuleDict]:
+    """The tensors of a file, mapped, and frozen modules that use them."""
+    tensors = {"big.weight": torch.ones(size // 4096, 1024), "small.weight": torch.arange(64.0).reshape(8, 8)}
+    save_file(tensors, folder / "model.safetensors")
+    stored = load_file(folder / "model.safetensors")
     model = torch.nn.ModuleDict({"big": torch.nn.Linear(1, 1, bias=False), "small": torch.nn.Embedding(1, 1)})
     for name, module in model.items():
         module.weight = torch.nn.Parameter(stored[f"{name}.weight"], requires_grad=False)
-    assert float(model["big"].weight.sum()) == size / 4
+    assert float(model["big"].weight.sum()) == size / 4  # reads every page
+    return stored, model
+
+
+def test_what_was_cast_leaves_memory(tmp_path: Path) -> None:
+    size = 64 * 2**20
+    stored, model = _mapped(tmp_path, size)
     before = _file_pages()
     assert precision.cast_frozen_linear(model, torch.bfloat16) == 1
     assert before - _file_pages() > 0.9 * size
     assert torch.equal(stored["big.weight"], torch.ones(size // 4096, 1024)), "pages that are read again come from the file"
-    assert torch.equal(model["small"].weight, kept) and model["big"].weight.dtype == torch.bfloat16
+    assert torch.equal(model["small"].weight, stored["small.weight"]) and model["big"].weight.dtype == torch.bfloat16
+
+
+def test_what_was_changed_stays(tmp_path: Path) -> None:
+    stored, model = _mapped(tmp_path, 2**22)
+    stored["big.weight"][7, 7] = 5.0
+    assert precision.cast_frozen_linear(model, torch.bfloat16) == 1
+    assert float(stored["big.weight"][7, 7]) == 5.0 and float(stored["big.weight"].sum()) == 2**20 + 4
+
+
+def test_memory_that_is_no_files_stays() -> None:
+    tensor = torch.full((2**20,), 3.0)
+    assert let_go([tensor, tensor[1:], torch.empty(0)]) == 0
+    assert float(tensor.sum()) == 3 * 2**20

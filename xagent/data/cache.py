@@ -6,7 +6,6 @@ import functools
 import hashlib
 import inspect
 import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xagent.cache import cache_folder
 from xagent.data.arrow_files import ArrowFiles
 from xagent.data.parts import part_files
 from xagent.data.report import DatasetReport
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def cache_dir() -> Path:
-    """Give the folder of prepared data sets: ``$XAGENT_CACHE`` or ``~/.cache/xagent``."""
-    return Path(os.environ.get("XAGENT_CACHE") or Path.home() / ".cache" / "xagent") / "datasets"
+    """Give the folder of prepared data sets in xagent's cache."""
+    return cache_folder() / "datasets"
 
 
 def cached(key: str, prepare: Callable[[Path], None]) -> tuple[ArrowFiles, DatasetReport]:

@@ -28,7 +28,7 @@ from xagent.errors import ConfigError
 from xagent.model import SupervisedFinetune, attention
 from xagent.model.head import SplitModel
 from xagent.model.kernels import Checkpointing, checkpointing
-from xagent.model.loading import choose_autocast, local_device, resolve_paths
+from xagent.model.loading import choose_autocast, compute_dtype_of, local_device, resolve_paths
 from xagent.model.lora import SMALL_MODEL_BYTES
 from xagent.model.precision import freeze_quantised
 from xagent.model.sft import with_lora
@@ -142,7 +142,7 @@ def _dequantised_bytes(sizes: Sizes, model: Mapping[str, Any], how: str | None) 
     if not _is_quantised(model):
         return 0
     width = (_autocast(model) or torch.float32).itemsize
-    wanted = model.get("keep_dequantized", "auto") if model.get("fused_lora", True) else False
+    wanted = model.get("keep_dequantized", "auto") if _fuses_nf4(model) else False
     recomputed = {"none": 0.0, "selective": 0.5, "full": 1.0}[_chosen_recomputation(model, how)]
     weights = float(sizes.largest_linear)
     if wanted and recomputed:
@@ -285,6 +285,10 @@ def _meta_finetune(model: Mapping[str, Any], config: Any, how: str) -> Supervise
         if _is_quantised(model):
             freeze_quantised(llm, _autocast(model))
         trained = SupervisedFinetune(llm, **{**options, "use_activation_checkpointing": how}).train()
+    if _is_quantised(model) and not _fuses_nf4(model):
+        for layer in trained.modules():
+            if isinstance(layer, torch.nn.Linear) and not layer.weight.requires_grad:
+                layer.register_forward_hook(_like_its_input)
     if not any(getattr(config, name, None) not in (None, 1.0) for name in _CHANGED_LOGITS):
         causal = trained.llm.get_base_model() if model.get("lora") is not None else trained.llm
         trained._parts = (SplitModel(causal.base_model, causal.get_output_embeddings()),)
@@ -337,6 +341,18 @@ def _autocast(model: Mapping[str, Any]) -> torch.dtype | None:
 
 def _is_quantised(model: Mapping[str, Any]) -> bool:
     return model["llm"].get("quantization_config") is not None
+
+
+def _fuses_nf4(model: Mapping[str, Any]) -> bool:
+    """Tell whether quantised layers and their adapters are one step of autograd: they compute in what all else does."""
+    autocast = _autocast(model)
+    same = compute_dtype_of(model["llm"]["quantization_config"], autocast) == (autocast or torch.float32)
+    return bool(model.get("fused_lora", True)) and same
+
+
+def _like_its_input(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    """Cast as bitsandbytes' own layers do."""
+    return output.to(inputs[0].dtype)
 
 
 def _zero_stage(cfg: Config) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from xagent.engine.sequence_parallel import sequence_parallel_size
 from xagent.errors import CheckpointError
+from xagent.model.loading import choose_autocast, local_device
 
 _SETTINGS = (
     "optim_wrapper",
@@ -20,6 +21,8 @@ _SETTINGS = (
     "model.loss_normalization",
     "train_dataloader.dataset.loss_weights",
 )
+_LATER = ("computed in",)
+"""What the plans of older checkpoints don't tell."""
 
 
 def plan_of(runner: Any) -> dict[str, Any]:
@@ -35,6 +38,9 @@ def plan_of(runner: Any) -> dict[str, Any]:
         "tokens in the data": getattr(report, "tokens", None),
         "trained tokens in the data": getattr(report, "trained_tokens", None),
     }
+    if "llm" in runner.cfg.model:
+        autocast = choose_autocast(runner.cfg.model.get("autocast_dtype", "auto"), local_device())
+        figures["computed in"] = str(autocast or torch.float32)
     size = sequence_parallel_size(runner.cfg)
     shared = {"sequence_parallel_size": size} if size > 1 else {}  # absent: as in checkpoints that don't know of it
     return {**figures, **shared, **_settings(runner.cfg)}
@@ -54,7 +60,7 @@ def refuse_other_plan(path: Path, before: Mapping[str, Any], now: Mapping[str, A
     changed = [
         f"{key}: {before.get(key, 'not set')} then, {now.get(key, 'not set')} now"
         for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key)
+        if before.get(key) != now.get(key) and (key in before or key not in _LATER)
     ]
     if changed:
         raise CheckpointError(

@@ -119,8 +119,12 @@ def _attend_varlen(
     sliding_window: int | None,
     scaling: float | None,
 ) -> torch.Tensor:
-    """Attend inside all samples of the one row in a single kernel; rotary embeddings may have made queries and keys fp32."""
-    query_THD, key_TKD, value_TKD = (each[0].transpose(0, 1).to(value_BKTD.dtype) for each in (query_BHTD, key_BKTD, value_BKTD))
+    """Attend inside all samples of the one row in a single kernel, which knows 16 bits only.
+
+    Rotary embeddings may have made queries and keys fp32, and bitsandbytes' layers give what they are given, values too.
+    """
+    dtype = _product_dtype(value_BKTD)
+    query_THD, key_TKD, value_TKD = (each[0].transpose(0, 1).to(dtype) for each in (query_BHTD, key_BKTD, value_BKTD))
     output_THD = varlen_attn(
         query_THD,
         key_TKD,
@@ -136,10 +140,16 @@ def _attend_varlen(
     return output_THD[None]
 
 
+def _product_dtype(value: torch.Tensor) -> torch.dtype:
+    """Give the dtype that products with a tensor are computed in."""
+    device = value.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else value.dtype
+
+
 def _attend_quickly(query_BHTD: torch.Tensor, key_BKTD: torch.Tensor, value_BKTD: torch.Tensor, *options: Any) -> torch.Tensor:
     """Attend inside one sample, in fp32 where a CPU is quicker in it; the output has the values' dtype."""
     small = value_BKTD.shape[2] * value_BKTD.shape[3] <= IN_FP32
-    half = value_BKTD.dtype in (torch.bfloat16, torch.float16)
+    half = _product_dtype(value_BKTD) in (torch.bfloat16, torch.float16)
     if not (small and half and value_BKTD.device.type == "cpu"):
         return _attend(query_BHTD, key_BKTD, value_BKTD, *options)
     with torch.autocast("cpu", enabled=False):

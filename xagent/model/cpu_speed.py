@@ -7,7 +7,6 @@ rank of a machine finds for itself.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import time
 from functools import lru_cache
@@ -15,7 +14,8 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
-from mmengine.logging import print_log
+
+from xagent.cache import cache_folder
 
 ROWS, INPUTS, OUTPUTS = 512, 1024, 1024
 """A product as a small layer's: about 1 GFLOP, some milliseconds."""
@@ -28,7 +28,7 @@ def measured_ratio(rounds: int = ROUNDS) -> float:
     inputs = {dtype: torch.ones(ROWS, INPUTS, dtype=dtype, device="cpu") for dtype in (torch.float32, torch.bfloat16)}
     weights = {dtype: torch.ones(INPUTS, OUTPUTS, dtype=dtype, device="cpu") for dtype in inputs}
     ratios = []
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", enabled=False):
         for number in range(rounds + 1):
             seconds = []
             for dtype in inputs:
@@ -44,31 +44,27 @@ def measured_ratio(rounds: int = ROUNDS) -> float:
 def bf16_is_faster() -> bool:
     """Tell whether products in bf16 are faster here; False, unmeasured, where the processor has no instructions for them.
 
-    The ratio is kept in ``xagent/bf16.json`` under ``XDG_CACHE_HOME`` (default ``~/.cache``), for each processor and version of
-    torch; delete the file to have it measured again. Where it can't be kept it is measured by each process.
+    The ratio is kept in ``bf16.json`` in xagent's cache folder, for each processor and version of torch; delete the file to have
+    it measured again. Where nothing can be kept, bf16 counts as faster, because processes that measured by themselves could
+    disagree.
     """
     has = torch.cpu.get_capabilities()
     if not (has.get("avx512_bf16") or has.get("amx_bf16")):
         return False
     key = f"{has.get('cpu_name', 'unknown processor')}, torch {torch.__version__}"
     try:
-        path = _remembered_path()
+        path = cache_folder() / "bf16.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=LOCK_SECONDS):
             known = _read(path)
             if key not in known:
-                known[key] = _measured_and_told(path)
+                known[key] = round(measured_ratio(), 2)
                 partial = path.with_suffix(".partial")
                 partial.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
                 partial.replace(path)
             return known[key] > 1
     except (OSError, RuntimeError, Timeout):  # no home, no space, no permission: nothing that a training should fail on
-        return measured_ratio() > 1
-
-
-def _remembered_path() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or ""
-    return (Path(cache) if Path(cache).is_absolute() else Path.home() / ".cache") / "xagent" / "bf16.json"
+        return True
 
 
 def _read(path: Path) -> dict[str, float]:
@@ -79,12 +75,3 @@ def _read(path: Path) -> dict[str, float]:
     if not isinstance(known, dict):
         return {}
     return {key: value for key, value in known.items() if isinstance(value, (int, float))}
-
-
-def _measured_and_told(path: Path) -> float:
-    ratio = round(measured_ratio(), 2)
-    dtype = "bf16" if ratio > 1 else "fp32"
-    print_log(
-        f"Products in bf16 ran {ratio:.1f} times as fast as in fp32: 'auto' is {dtype} on this processor ({path})", "current"
-    )
-    return ratio

@@ -88,7 +88,7 @@ def load_llm(
         chosen["dtype"] = chosen.pop("torch_dtype")
     quantization = chosen.pop("quantization_config", None)
     if quantization is not None:
-        chosen["quantization_config"] = _with_compute_dtype(build(quantization), autocast)
+        chosen["quantization_config"] = _quantization(quantization, autocast)
         chosen.setdefault("device_map", {"": str(device)})
     if "config" not in chosen:
         chosen.setdefault("attn_implementation", attention.NAME)
@@ -122,11 +122,32 @@ def keep_unpackable(llm: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = state.shape[1] % state.blocksize == 0
 
 
-def _with_compute_dtype(quantization: Any, autocast: torch.dtype | None) -> Any:
-    """Replace a compute dtype of fp16, which recipes of older cards name, by the one that everything else is computed in."""
-    if getattr(quantization, "bnb_4bit_compute_dtype", None) == torch.float16:
-        quantization.bnb_4bit_compute_dtype = autocast or torch.float32
-    return quantization
+def by_bitsandbytes(llm: PreTrainedModel) -> bool:
+    """Tell whether a model's weights were quantised by bitsandbytes."""
+    return bool(getattr(llm, "is_loaded_in_4bit", False) or getattr(llm, "is_loaded_in_8bit", False))
+
+
+def _quantization(config: Any, autocast: torch.dtype | None) -> Any:
+    """Build a quantisation's settings; a compute dtype that is left out, or :func:`compute_dtype_of` replaces, is autocast's."""
+    built = build(config)
+    if hasattr(built, "bnb_4bit_compute_dtype"):
+        built.bnb_4bit_compute_dtype = compute_dtype_of(config, autocast)
+    return built
+
+
+def compute_dtype_of(quantization: Any, autocast: torch.dtype | None) -> torch.dtype:
+    """Give the dtype that 4-bit layers compute in.
+
+    Left out, it is autocast's, as is fp16, which recipes of older cards name.
+
+    Args:
+        quantization: a config entry, or what is built of it.
+        autocast: the dtype that forward passes are cast to; None is fp32.
+    """
+    named = quantization if isinstance(quantization, Mapping) else vars(quantization)
+    wanted = named.get("bnb_4bit_compute_dtype")
+    dtype = getattr(torch, wanted) if isinstance(wanted, str) else wanted
+    return autocast or torch.float32 if dtype in (None, torch.float16) else dtype  # type: ignore[no-any-return]
 
 
 def keep_gradients_on_cpu(llm: nn.Module, training: bool = True) -> None:

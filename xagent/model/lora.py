@@ -28,10 +28,10 @@ Unpack = Callable[[torch.Tensor], torch.Tensor]
 """Gives the weight's matrix ``OI`` from how it is stored."""
 
 
-def fuse_lora(config: LoraConfig, quantised: bool = False) -> None:
-    """Let PEFT put :class:`FusedLoraLinear` onto linear layers, and its sister for NF4 onto those that are ``quantised``."""
+def fuse_lora(config: LoraConfig, by_bitsandbytes: bool = False) -> None:
+    """Let PEFT put :class:`FusedLoraLinear` onto linear layers, and its sister for NF4 onto what bitsandbytes has quantised."""
     kinds: dict[type[nn.Module], Callable[..., nn.Module | None]] = {nn.Linear: FusedLoraLinear}
-    if quantised:
+    if by_bitsandbytes:
         from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
         from xagent.model.lora_4bit import FusedLoraLinear4bit
@@ -64,7 +64,8 @@ class OneStepLora:
         base, down, up = layer.base_layer, layer.lora_A[adapter], layer.lora_B[adapter]
         dtype = self._product_dtype(x, base, (down.weight, up.weight))
         plain = _is_plain(base, self.base_type) and _is_plain(down) and _is_plain(up)
-        if dtype is None or not plain or base.weight.requires_grad:
+        frozen = not base.weight.requires_grad and (base.bias is None or not base.bias.requires_grad)
+        if dtype is None or not plain or not frozen:
             return super().forward(x)  # type: ignore[no-any-return,misc]
         dropped = layer.lora_dropout[adapter](x)
         unpack, kept = self._unpacking(base, dtype)
@@ -112,9 +113,10 @@ def common_dtype(x: torch.Tensor, weights: tuple[torch.Tensor, ...]) -> torch.dt
 
 
 def _is_plain(layer: nn.Module, kind: type[nn.Module] = nn.Linear) -> bool:
-    """Tell whether calling a layer is nothing but its product: no subclass, no hook, no other forward, no partitioned weight."""
+    """Tell whether calling a layer is nothing but its product: layer and weight of no subclass, no hook, not partitioned."""
     hooked = layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks
-    return type(layer) is kind and not hooked and "forward" not in vars(layer) and not hasattr(layer.weight, "ds_id")
+    own_product = "forward" not in vars(layer) and (kind is not nn.Linear or type(layer.weight) is nn.Parameter)
+    return type(layer) is kind and own_product and not hooked and not hasattr(layer.weight, "ds_id")
 
 
 class _LoraProduct(torch.autograd.Function):
@@ -135,6 +137,7 @@ class _LoraProduct(torch.autograd.Function):
         dtype: torch.dtype,
     ) -> torch.Tensor:
         ctx.scaling, ctx.shape, ctx.x_dtype, ctx.has_dropped = scaling, x.shape, x.dtype, dropped is not None
+        kept = kept and ctx.needs_input_grad[0]
         ctx.unpack = None if kept else unpack
         with torch.autocast(x.device.type, enabled=False):
             x_NI = x.reshape(-1, x.shape[-1]).to(dtype)

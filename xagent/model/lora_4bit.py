@@ -18,7 +18,6 @@ from peft.tuners import lora
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from xagent.errors import ConfigError
 from xagent.model.lora import SMALL_MODEL_BYTES, KeepDequantized, OneStepLora, Unpack, common_dtype
 
 
@@ -31,7 +30,9 @@ class FusedLoraLinear4bit(OneStepLora, lora.Linear4bit):  # type: ignore[misc]
 
     def _product_dtype(self, x: torch.Tensor, base: Any, weights: tuple[torch.Tensor, ...]) -> torch.dtype | None:
         dtype = common_dtype(x, weights)
-        return dtype if base.weight.quant_state is not None and base.compute_dtype == dtype else None
+        state = base.weight.quant_state
+        packed_for_inference = getattr(state, "packing_format_for_cpu", False)
+        return dtype if state is not None and base.compute_dtype == dtype and not packed_for_inference else None
 
     def _unpacking(self, base: Any, dtype: torch.dtype) -> tuple[Unpack, bool]:
         state = base.weight.quant_state
@@ -54,11 +55,7 @@ def keep_dequantized_weights(model: PreTrainedModel, wanted: KeepDequantized, dt
             :data:`xagent.model.lora.SMALL_MODEL_BYTES`.
         dtype: what products are computed in; None is fp32.
 
-    Raises:
-        ConfigError: none of these.
     """
-    if wanted not in (True, False, "auto"):
-        raise ConfigError(f"model.keep_dequantized: expected True, False or auto, got {wanted!r}")
     layers = [module for module in model.modules() if isinstance(module, FusedLoraLinear4bit)]
     width = (dtype or torch.float32).itemsize
     small = sum(layer.in_features * layer.out_features for layer in layers) * width <= SMALL_MODEL_BYTES

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
-import sys
 from typing import Any
 
 import torch
 from torch import nn
 
-_MADV_PAGEOUT = 21  # <linux/mman.h>, since Linux 5.4; an older one answers EINVAL, and nothing changes
+from xagent.model.mapped_pages import let_go
 
 
 def freeze_quantised(model: Any, autocast: torch.dtype | None) -> None:
@@ -41,24 +38,10 @@ def in_fp32(model: nn.Module) -> None:
             parameter.data = parameter.data.float()
 
 
-def _page_out(tensor: torch.Tensor) -> None:
-    """Let the system take back the pages of a weight that is no longer read.
-
-    A checkpoint's file stays mapped as long as one of its tensors is used, and what was once read of it counts as this process's
-    memory. Nothing can be lost by this: pages that are needed after all come back from the file.
-    """
-    if tensor.device.type != "cpu" or not sys.platform.startswith("linux"):
-        return
-    begin = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-    end = (tensor.data_ptr() + tensor.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-    if end > begin:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(begin), ctypes.c_size_t(end - begin), _MADV_PAGEOUT)
-
-
 def cast_frozen_linear(model: nn.Module, autocast: torch.dtype | None) -> int:
     """Keep frozen linear weights in the dtype they are multiplied in, and give how many were cast.
 
-    What they were cast from takes no memory any more, even where other weights hold its file open.
+    Pages of a mapped checkpoint that they were cast from leave memory, also where other weights hold its file.
 
     Autocast would cast them again in every micro-batch and keep each copy until the backward pass; the products are the same. A
     weight that another module shares (a head tied to the embedding) is left alone.
@@ -70,13 +53,12 @@ def cast_frozen_linear(model: nn.Module, autocast: torch.dtype | None) -> int:
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):
             users.setdefault(id(parameter), set()).add(f"{id(module)}.{name}")
-    count = 0
+    stored: list[torch.Tensor] = []
     for module in linear:
         weight = module.weight
         castable = type(weight) is nn.Parameter and weight.is_floating_point() and not weight.requires_grad
         if castable and weight.dtype != autocast and len(users[id(weight)]) == 1:
-            stored = weight.data
-            weight.data = stored.to(autocast)
-            _page_out(stored)
-            count += 1
-    return count
+            stored.append(weight.data)
+            weight.data = weight.data.to(autocast)
+    let_go(stored)
+    return len(stored)

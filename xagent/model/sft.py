@@ -31,7 +31,16 @@ from xagent.model.kernels import (
     compile_layers,
     enable_recomputing,
 )
-from xagent.model.loading import Autocast, choose_autocast, load_llm, load_tokenizer, local_device, resize_embeddings
+from xagent.model.loading import (
+    Autocast,
+    by_bitsandbytes,
+    choose_autocast,
+    keep_gradients_on_cpu,
+    load_llm,
+    load_tokenizer,
+    local_device,
+    resize_embeddings,
+)
 from xagent.model.lora import KeepDequantized, fuse_lora
 from xagent.model.loss import (
     LOSS_NORMALIZATIONS,
@@ -92,6 +101,8 @@ class SupervisedFinetune(BaseModel):
         if loss_normalization not in LOSS_NORMALIZATIONS:
             known = " or ".join(map(repr, LOSS_NORMALIZATIONS))
             raise ConfigError(f"model.loss_normalization: expected {known}, got {loss_normalization!r}")
+        if keep_dequantized not in (True, False, "auto"):
+            raise ConfigError(f"model.keep_dequantized: expected True, False or auto, got {keep_dequantized!r}")
         self.loss_normalization = loss_normalization
         recomputed = checkpointing(use_activation_checkpointing)
         device = local_device()
@@ -99,6 +110,7 @@ class SupervisedFinetune(BaseModel):
         self.autocast_dtype = choose_autocast(autocast_dtype, device)
         model = load_llm(llm, autocast=self.autocast_dtype)
         quantised = bool(getattr(model, "is_quantized", False))
+        keep_gradients_on_cpu(model)
         if quantised and lora is None:
             raise ConfigError("model.llm.quantization_config is set but model.lora is not: quantised weights can't be trained")
         if tokenizer is not None:
@@ -113,7 +125,7 @@ class SupervisedFinetune(BaseModel):
             in_fp32(self.llm)
         cast_frozen_linear(self.llm, self.autocast_dtype)
         enable_recomputing(model, recomputed)
-        if quantised:
+        if by_bitsandbytes(model):
             from xagent.model.lora_4bit import keep_dequantized_weights
 
             keep_dequantized_weights(model, keep_dequantized, self.autocast_dtype)
@@ -260,8 +272,8 @@ def with_lora(model: PreTrainedModel, lora: Mapping[str, Any] | LoraConfig, fuse
         config.target_modules = linear_names(model)
     elif config.target_modules == "all":
         config.target_modules = sorted({*linear_names(model), *embedding_names(model)})
-    if fused:
-        fuse_lora(config, bool(getattr(model, "is_quantized", False)))
+    if fused and (by_bitsandbytes(model) or not getattr(model, "is_quantized", False)):
+        fuse_lora(config, by_bitsandbytes(model))
     return get_peft_model(model, config)
 
 
