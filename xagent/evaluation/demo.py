@@ -25,7 +25,7 @@ from xagent.playground.records import write_raw_agent_flan
 
 CONFIG = "nano_qlora_agent"
 BASE = "xagent:nano/base"
-CONVERSATIONS = 1_200
+CONVERSATIONS = 1_500
 MOST_QUESTIONS = 2
 """Each asks one question or two."""
 
