@@ -12,6 +12,8 @@ from xagent.playground.chains import CHAINS
 from xagent.playground.episode import Episode
 from xagent.playground.held_out import may_be_trained
 from xagent.playground.nested import RESULTS, TAKES, draw_pair, nested_question
+from xagent.playground.pretraining import _real_episodes
+from xagent.playground.records import agent_flan_record
 from xagent.playground.registry import TOOLS, held_out_tools
 from xagent.playground.tool import LANGUAGES, Language
 
@@ -114,7 +116,7 @@ def test_pairs_that_nobody_wrote_down_are_trained(trained: list[Episode]) -> Non
 
 
 def test_a_slip_in_the_first_call_is_mended_before_the_second(trained: list[Episode]) -> None:
-    slips = [episode for episode in trained if len(episode.steps) == 3]
+    slips = [episode for episode in trained if len(episode.steps) == 3 and not episode.steps[0].mistaken]
     assert 10 <= len(slips) <= 60
     for episode in slips:
         wrong, right, last = episode.steps
@@ -123,6 +125,27 @@ def test_a_slip_in_the_first_call_is_mended_before_the_second(trained: list[Epis
         assert wrong.arguments[key] in episode.question
         assert right.arguments[key] not in episode.question
         assert right.arguments[key] in right.thought
+
+
+def test_a_wrong_order_is_mended_and_not_learned(trained: list[Episode]) -> None:
+    mistaken = [episode for episode in trained if any(step.mistaken for step in episode.steps)]
+    assert 30 <= len(mistaken) <= 150
+    for episode in mistaken:
+        wrong, first, second = episode.steps
+        assert (wrong.mistaken, first.mistaken, second.mistaken) == (True, False, False)
+        assert wrong.failed and wrong.tool == second.tool != first.tool and not first.failed and not second.failed
+        (parameter,) = (name for name in wrong.arguments if wrong.arguments[name] != second.arguments[name])
+        assert wrong.arguments[parameter] in first.arguments.values()
+        turns = agent_flan_record([episode])["conversation"]
+        assert [turn["loss"] for turn in turns if turn["role"] == "assistant"] == [False, True, True, True]
+        assert first.tool in first.thought and second.tool in first.thought
+
+
+def test_lessons_hold_no_mistakes() -> None:
+    generator = random.Random(3)
+    for language in LANGUAGES:
+        for _ in range(60):
+            assert not any(step.mistaken for episode in _real_episodes(generator, language, 3) for step in episode.steps)
 
 
 def test_examinations_ask_only_what_was_written_down() -> None:

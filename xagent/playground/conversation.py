@@ -15,7 +15,7 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
     """Write the reference solutions one after another: each question, its calls and their results, its final answer.
 
     The tools of all episodes are offered from the start; the source's id is the first episode's. A failed call's result is the
-    fault's text, like any other result.
+    fault's text, like any other result. Mistaken calls are not learned.
     """
     episodes = sharing_tools(episodes)
     tools = episodes[0].tools
@@ -25,7 +25,8 @@ def episodes_to_conversation(episodes: Sequence[Episode]) -> Conversation:
         messages.append(Message("user", episode.question))
         for step in episode.steps:
             call = ToolCall(step.tool, dict(step.arguments))
-            messages.append(Message("assistant", reasoning=think(step.thought, step.choice), tool_calls=(call,)))
+            learned = False if step.mistaken else None
+            messages.append(Message("assistant", reasoning=think(step.thought, step.choice), tool_calls=(call,), loss=learned))
             messages.append(Message("tool", step.observation, name=step.tool))
         messages.append(Message("assistant", episode.answer, reasoning=think(episode.final_thought, episode.choice)))
     return Conversation(tuple(messages), tools, Source(id=episodes[0].id)).validate()

@@ -77,6 +77,7 @@ class _Change:
             self.text(step.observation),
             step.failed,
             self.choice(step.choice),
+            step.mistaken,
         )
 
     def choice(self, choice: Choice | None) -> Choice | None:

@@ -28,6 +28,7 @@ class Step:
     Attributes:
         thought: what is thought after a tool is chosen, or instead.
         choice: how the tool was chosen; None where the thought needs no look at the list.
+        mistaken: the call is a mistake, there to be mended: it is read and not learned.
     """
 
     thought: str
@@ -36,6 +37,7 @@ class Step:
     observation: str
     failed: bool = False
     choice: Choice | None = None
+    mistaken: bool = False
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,10 @@ SLIP_SHARE = 0.12
 """In how many tasks of two calls for training a name in the first is misspelled, if it has one that the tool can guess; the call
 is mended before the second."""
 
+WRONG_ORDER_SHARE = 0.35
+"""In how many tasks of two calls for training the second call comes first, with the words that stand for its value in the
+question, where the tool refuses that; the plan is then made anew. The mistake itself is not learned."""
+
 Purpose = Literal["training", "examination"]
 """No question is asked for both, whatever the seeds: ``held_out.is_examined`` tells which of them it is for."""
 
@@ -234,19 +238,46 @@ class _Maker:
             call_tool(second.name, following)
         except (ToolFault, ValueError):
             return None
-        slip = self._slip(first, arguments) if self.purpose == "training" and self.rng.random() < SLIP_SHARE else None
+        mistake = self._wrong_order(first, second, parameter, arguments, following)
+        slip = self._slip(first, arguments) if self._sometimes(SLIP_SHARE) and mistake is None else None
         said = arguments if slip is None else slip[0]
         question = asked(said, following)
         later = plan(second.spec(self.language), following, parameter, self.language)
-        thought = self._using(phrases.USE_FIRST, first, said, later)
-        choice = Choice(first.name, later=second.name)
+        thought = self._using(phrases.USE_FIRST if mistake is None else phrases.OTHER_FIRST, first, said, later)
+        choice = Choice(first.name, later=second.name) if mistake is None else None
         start = (
             (self._step(first, said, thought, choice),)
             if slip is None
             else self._retried(first, arguments, slip, thought, choice)
         )
         end = self._step(second, following, self._using(phrases.USE_NEXT, second, following), None)
-        return self._solved(question, (*start, end), (first, second))
+        return self._solved(question, (*([] if mistake is None else [mistake]), *start, end), (first, second))
+
+    def _wrong_order(
+        self,
+        first: PlaygroundTool,
+        second: PlaygroundTool,
+        parameter: str,
+        arguments: Mapping[str, Any],
+        following: Mapping[str, Any],
+    ) -> Step | None:
+        """Call the second tool with the first one's value; None where that is no fault, for examinations, and mostly."""
+        if not self._sometimes(WRONG_ORDER_SHARE):
+            return None
+        name = first.key or next(iter(arguments))
+        wrong = {**following, parameter: arguments[name]}
+        fault = _fault_of(second, wrong)
+        if fault is None:
+            return None
+        if self.rng.random() < 0.5:
+            thought, choice = self._using(phrases.USE, second, wrong), Choice(second.name)
+        else:
+            later = plan(first.spec(self.language), arguments, name, self.language)
+            thought, choice = self._using(phrases.USE_FIRST, second, wrong, later), Choice(second.name, later=first.name)
+        return Step(thought, second.name, wrong, fault, failed=True, choice=choice, mistaken=True)
+
+    def _sometimes(self, share: float) -> bool:
+        return self.purpose == "training" and self.rng.random() < share
 
     def _recovered(self) -> _Task:
         tool = self.rng.choice([tool for tool in self.tools if tool.key])
@@ -273,7 +304,7 @@ class _Maker:
         return wrong, fault
 
     def _retried(
-        self, tool: PlaygroundTool, arguments: Mapping[str, Any], slip: _Slip, thought: str, choice: Choice
+        self, tool: PlaygroundTool, arguments: Mapping[str, Any], slip: _Slip, thought: str, choice: Choice | None
     ) -> tuple[Step, Step]:
         """Give the call that fails and the one that mends it."""
         assert tool.key is not None

@@ -22,6 +22,10 @@ USE_NEXT: Phrases = {
     "en": ("Now I need {tool}: {values}.", "Then I use {tool}: {values}."),
     "zh": ("再用 {tool}：{values}。", "接着需要 {tool}：{values}。"),
 }
+OTHER_FIRST: Phrases = {
+    "en": ("The other comes first. I first use {tool}: {values}, then {later}.",),
+    "zh": ("次序反了，先用 {tool}：{values}，再用 {later}。",),
+}
 TRY_AGAIN: Phrases = {
     "en": ("The tool says {value} is right. I will try again.", "The right name is {value}. I try again."),
     "zh": ("工具说应该是{value}。我再试一次。", "正确的是{value}，我再试一次。"),

@@ -150,10 +150,16 @@ def _real_episodes(generator: random.Random, language: Language, count: int) -> 
     """Draw training episodes of the playground's tools that can stand in one conversation."""
     found: list[Episode] = []
     for kind in generator.choices(list(REAL_KINDS), list(REAL_KINDS.values()), k=count):
-        seed = generator.randrange(2**40)
-        drawn = next(generate_episodes(1, seed, purpose="training", languages=(language,), kinds=(kind,)))
+        drawn = _drawn(generator, kind, language)
+        while any(step.mistaken for step in drawn.steps):  # all of a lesson's text is learned
+            drawn = _drawn(generator, kind, language)
         found = joined(found, drawn)
     return sharing_tools(found)
+
+
+def _drawn(generator: random.Random, kind: Kind, language: Language) -> Episode:
+    seed = generator.randrange(2**40)
+    return next(generate_episodes(1, seed, purpose="training", languages=(language,), kinds=(kind,)))
 
 
 def _message(role: str, text: str, context_weight: float) -> dict[str, Any]:

@@ -33,7 +33,10 @@ def agent_flan_record(episodes: Sequence[Episode]) -> dict[str, Any]:
     """Write episodes of one language, one after another, as a raw Agent-FLAN row."""
     protocol = get_protocol(PROTOCOL_OF[episodes[0].language])
     turns = flatten(episodes_to_conversation(episodes), protocol)
-    conversation = [{"role": turn.role, "content": turn.text, "loss": turn.role == "assistant"} for turn in turns]
+    conversation = [
+        {"role": turn.role, "content": turn.text, "loss": turn.role == "assistant" and any(weight for _, weight in turn.pieces)}
+        for turn in turns
+    ]
     return {"conversation": conversation, "id": episodes[0].id}
 
 
