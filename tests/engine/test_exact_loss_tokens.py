@@ -11,8 +11,10 @@ import torch
 from test_exact_loss import WINDOW, samples_by_hand
 from tiny_models import SGD, VALIDATION, held_out_in, losses_in
 
+from xagent.engine import plan
 from xagent.engine.plan import plan_of, refuse_other_plan
 from xagent.errors import CheckpointError
+from xagent.model import loading
 from xagent.model.checkpoint import read_trained_state
 
 STEPS = 2
@@ -93,3 +95,18 @@ def test_a_resumed_run_keeps_weights_and_normalisation() -> None:
     del config["model"]
     with pytest.raises(CheckpointError, match="model.loss_normalization: 'tokens' then, not set now"):
         refuse_other_plan(Path("iter_8.pth"), before, plan_of(runner))
+
+
+def test_what_auto_became_is_kept_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=None, batch_size=1), epoch_length=1, max_iters=1)
+    config = {"model": {"llm": {}, "autocast_dtype": "auto"}}
+    runner = SimpleNamespace(train_loop=loop, optim_wrapper=SimpleNamespace(window=1), seed=0, cfg=config)
+    monkeypatch.setattr(plan, "local_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(loading, "bf16_is_faster", lambda: True)
+    before = plan_of(runner)
+    refuse_other_plan(Path("iter_8.pth"), before, plan_of(runner))
+    monkeypatch.setattr(loading, "bf16_is_faster", lambda: False)
+    with pytest.raises(CheckpointError, match=r"computed in: torch.bfloat16 then, torch.float32 now"):
+        refuse_other_plan(Path("iter_8.pth"), before, plan_of(runner))
+    del before["computed in"]
+    refuse_other_plan(Path("iter_8.pth"), before, plan_of(runner))  # as in checkpoints from before it was kept

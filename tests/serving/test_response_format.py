@@ -49,7 +49,7 @@ def test_the_client_parses_a_reply_into_its_own_class(api: openai.OpenAI) -> Non
 
 
 def test_many_drawn_replies_and_free_ones_beside_them(api: openai.OpenAI) -> None:
-    request: Any = {"model": "base", "messages": ASK, "n": 6, "temperature": 1.5, "seed": 1}
+    request: Any = {"model": "base", "messages": ASK, "n": 6, "temperature": 1.5, "seed": 20}
     replies = [choice.message.content for choice in api.chat.completions.create(**request, response_format=FORMAT).choices]
     assert len(set(replies)) == 6, "drawn, each for itself"
     for reply in replies:

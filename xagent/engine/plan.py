@@ -38,8 +38,9 @@ def plan_of(runner: Any) -> dict[str, Any]:
         "tokens in the data": getattr(report, "tokens", None),
         "trained tokens in the data": getattr(report, "trained_tokens", None),
     }
-    if "llm" in runner.cfg.model:
-        autocast = choose_autocast(runner.cfg.model.get("autocast_dtype", "auto"), local_device())
+    model = runner.cfg.get("model") or {}
+    if "llm" in model:
+        autocast = choose_autocast(model.get("autocast_dtype", "auto"), local_device())
         figures["computed in"] = str(autocast or torch.float32)
     size = sequence_parallel_size(runner.cfg)
     shared = {"sequence_parallel_size": size} if size > 1 else {}  # absent: as in checkpoints that don't know of it
