@@ -9,7 +9,7 @@ from step_clock import Record
 
 
 class StepClock(Hook):
-    """Writes time, tokens and loss of every optimizer step to ``out``."""
+    """Writes time, tokens and loss of every optimizer step to ``out``; of several processes the first one's."""
 
     priority = "LOWEST"
 
@@ -26,4 +26,5 @@ class StepClock(Hook):
         if runner.train_loop.closes_window:
             self.record.step()
             self.record.loss(float(outputs["loss"]))
-            self.record.write()
+            if runner.rank == 0:
+                self.record.write()
