@@ -134,6 +134,8 @@ def test_dequantised_weights_by_hand(shape: Path, monkeypatch: pytest.MonkeyPatc
     assert [alive(how) for how in ("none", "selective", "full")] == [largest, layer, layer]
     assert alive("none", keep_dequantized=True) == 6 * layer
     assert alive("full", keep_dequantized=False) == largest
+    nf4["llm"]["quantization_config"] = dict(type=BitsAndBytesConfig, load_in_8bit=True)
+    assert alive("full") == largest, "PEFT's path, whatever is kept in 4 bits"
 
 
 @pytest.mark.parametrize(("options", "dtype"), [({}, None), ({"fused_lora": False}, None), ({}, "float32")])

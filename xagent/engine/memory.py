@@ -12,6 +12,7 @@ import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -344,10 +345,11 @@ def _is_quantised(model: Mapping[str, Any]) -> bool:
 
 
 def _fuses_nf4(model: Mapping[str, Any]) -> bool:
-    """Tell whether quantised layers and their adapters are one step of autograd: they compute in what all else does."""
-    autocast = _autocast(model)
-    same = compute_dtype_of(model["llm"]["quantization_config"], autocast) == (autocast or torch.float32)
-    return bool(model.get("fused_lora", True)) and same
+    """Tell whether quantised layers and their adapters are one step of autograd: in 4 bits, computing in what all else does."""
+    autocast, quantization = _autocast(model), model["llm"]["quantization_config"]
+    named = quantization.get if isinstance(quantization, Mapping) else partial(getattr, quantization)
+    same = compute_dtype_of(quantization, autocast) == (autocast or torch.float32)
+    return bool(model.get("fused_lora", True) and named("load_in_4bit", False)) and same
 
 
 def _like_its_input(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ class FusedLoraLinear4bit(OneStepLora, lora.Linear4bit):  # type: ignore[misc]
 
     def _product_dtype(self, x: torch.Tensor, base: Any, weights: tuple[torch.Tensor, ...]) -> torch.dtype | None:
         dtype = common_dtype(x, weights)
-        state = base.weight.quant_state
+        state = getattr(base.weight, "quant_state", None)
         packed_for_inference = getattr(state, "packing_format_for_cpu", False)
         return dtype if state is not None and base.compute_dtype == dtype and not packed_for_inference else None
 
@@ -54,7 +54,6 @@ def keep_dequantized_weights(model: PreTrainedModel, wanted: KeepDequantized, dt
         wanted: True: all. False: none. ``auto``: those whose activations are recomputed, and all where that takes no more than
             :data:`xagent.model.lora.SMALL_MODEL_BYTES`.
         dtype: what products are computed in; None is fp32.
-
     """
     layers = [module for module in model.modules() if isinstance(module, FusedLoraLinear4bit)]
     width = (dtype or torch.float32).itemsize
