@@ -6,7 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from xagent.cli import main
+from xagent.errors import ConfigError
+from xagent.evaluation import demo
 from xagent.evaluation.demo import run_demo
 
 METRICS = {"episodes", "valid_format", "right_tool", "right_arguments", "solved", "false_calls"}
@@ -38,3 +42,26 @@ def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
     (tmp_path / "train" / "iter_999999.pth").write_text("from another time")
     run_demo(tmp_path, conversations=20, episodes=1)
     assert not (tmp_path / "train" / "iter_999999.pth").exists()
+
+
+def test_a_demo_without_conversations_is_refused_before_anything_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--work-dir", str(tmp_path / "demo"), "--conversations", "0"]) == 2
+    assert "conversations=0" in capsys.readouterr().err
+    assert not (tmp_path / "demo").exists()
+
+
+def test_processors_that_multiply_in_16_bits_train_on_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def write(folder: Path, count: int, *rest: object) -> None:
+        asked.append(count)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(demo, "write_raw_agent_flan", write)
+    for dtype in (None, torch.bfloat16):
+        monkeypatch.setattr(demo, "choose_autocast", lambda name, device, dtype=dtype: dtype)
+        with pytest.raises(ConfigError, match="enough"):
+            run_demo(tmp_path)
+    assert asked == [demo.CONVERSATIONS, demo.CONVERSATIONS_IN_16_BITS]

@@ -27,8 +27,9 @@ def quieten_warnings() -> None:
     """Hide what users can do nothing about.
 
     Schedulers count micro-steps, so the first of a window moves one before the optimizer steps; peft asks transformers, and
-    DeepSpeed and mmengine ask torch, for things by their old names.
+    DeepSpeed, mmengine and torch's own modules ask torch, for things by their old names.
     """
+    warnings.filterwarnings("ignore", message=r"`torch\.jit\.\w+` is deprecated", category=DeprecationWarning)
     warnings.filterwarnings("ignore", message="Detected call of `scheduler.step", category=UserWarning)
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r"`torch\.distributed\.\w+` is deprecated", category=FutureWarning)
