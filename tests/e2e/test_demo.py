@@ -14,7 +14,7 @@ from xagent.evaluation import demo
 from xagent.evaluation.demo import run_demo
 
 METRICS = {"episodes", "valid_format", "right_tool", "right_arguments", "solved", "false_calls"}
-STAGES = ["generate", "convert", "train", "pth_to_hf", "merge", "evaluate base", "evaluate tuned"]
+STAGES = ["generate", "convert", "train", "pth_to_hf", "merge", "evaluate"]
 
 
 def test_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 
 import pytest
+import torch
 from agent_fixtures import Reciter, tiny_model, tiny_tokenizer
 
 from xagent.agent.lagent_llm import LagentLLM
 from xagent.chat.message import ToolSpec
 from xagent.chat.protocol import get_protocol
 from xagent.errors import ConfigError
-from xagent.evaluation.episodes import EpisodeResult, evaluate_episodes, run_episode
+from xagent.evaluation.episodes import EpisodeResult, evaluate_episodes, evaluate_side_by_side, run_episode
 from xagent.evaluation.grading import CallMade, answers, grade, reference_calls
 from xagent.evaluation.report import summarise
 from xagent.inference.prompting import PromptBuilder
@@ -203,6 +205,44 @@ def test_an_error_in_one_loop_ends_all_and_is_shown() -> None:
 
     with pytest.raises(RuntimeError, match="out of memory"):
         evaluate_episodes(Breaks("Final Answer:x"), list(generate_episodes(30, 1)), workers=4)
+
+
+def test_models_side_by_side_get_the_results_of_one_after_the_other() -> None:
+    tokenizer, episodes = tiny_tokenizer(), list(generate_episodes(5, 9))
+    threads = torch.get_num_threads()
+
+    def llm(batch_size: int) -> LagentLLM:
+        return LagentLLM(Generator(tiny_model(), tokenizer, batch_size, 8), PromptBuilder(tokenizer, "llama3_chat"))
+
+    together = evaluate_side_by_side({"one": llm(4), "other": llm(1)}, episodes, max_new_tokens=6, max_turn=2)
+    alone = evaluate_episodes(llm(4), episodes, max_new_tokens=6, max_turn=2)
+    assert list(together) == ["one", "other"]
+    assert list(together["one"]) == list(together["other"]) == list(alone)
+    assert torch.get_num_threads() == threads
+
+
+def test_a_model_that_fails_ends_those_beside_it() -> None:
+    failing = threading.Event()
+
+    class Breaks(Scripted):
+        def chat(self, messages, **settings) -> str:
+            failing.set()
+            raise RuntimeError("out of memory")
+
+    class Waits(Scripted):
+        asked = 0
+
+        def chat(self, messages, **settings) -> str:
+            failing.wait(10)
+            self.asked += 1
+            time.sleep(0.01)
+            return super().chat(messages)
+
+    beside, threads = Waits("Final Answer:x"), torch.get_num_threads()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        evaluate_side_by_side({"beside": beside, "breaks": Breaks("x")}, list(generate_episodes(300, 1)))
+    assert beside.asked < 100
+    assert torch.get_num_threads() == threads
 
 
 def test_nothing_and_what_cannot_be_run() -> None:

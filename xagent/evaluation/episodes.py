@@ -6,9 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
 from xagent.agent.lagent_tools import playground_actions
@@ -89,14 +91,58 @@ def evaluate_episodes(
         ConfigError: an episode offers a tool that the playground can't run.
     """
     chosen = list(episodes)
-    if workers is None:
-        workers = llm.generator.max_batch_size if hasattr(llm, "generator") else 1
     settings = {"max_new_tokens": max_new_tokens, "max_turn": max_turn}
-    run = _Run(llm, chosen, settings, sampling or [{}] * len(chosen), finished)
-    start = time.perf_counter()
-    with tqdm(total=len(chosen), desc=title, disable=None, unit="episode") as bar:
-        run.work(min(workers, len(chosen)), bar)
-    return EpisodeResults(tuple(run.results[index] for index in range(len(chosen))), time.perf_counter() - start)
+    run = _Run(llm, chosen, settings, sampling or [{}] * len(chosen), finished, threading.Event())
+    return run.results_of_all(_loops_for(llm) if workers is None else workers, title)
+
+
+def evaluate_side_by_side(
+    llms: Mapping[str, Any], episodes: Sequence[Episode], *, max_new_tokens: int = 120, max_turn: int = 6
+) -> dict[str, EpisodeResults]:
+    """Let several models work through the same episodes at once, each with its share of torch's threads.
+
+    Results are those of :func:`evaluate_episodes`. On a CPU they come sooner than one model's after the other's: the products of
+    single tokens are too small to keep several cores busy.
+
+    Args:
+        llms: as for :func:`evaluate_episodes`, by the names that stand before their progress bars.
+        episodes, max_new_tokens, max_turn: as for :func:`evaluate_episodes`.
+
+    Raises:
+        ConfigError: an episode offers a tool that the playground can't run. Whatever fails, or Ctrl-C, ends all of them.
+    """
+    chosen, stop = list(episodes), threading.Event()
+    settings = {"max_new_tokens": max_new_tokens, "max_turn": max_turn}
+    runs = {name: _Run(llm, chosen, settings, [{}] * len(chosen), None, stop) for name, llm in llms.items()}
+    with _shared_threads(len(runs)), ThreadPoolExecutor(len(runs), thread_name_prefix="models") as pool:
+        futures = {
+            name: pool.submit(run.results_of_all, _loops_for(llms[name]), name, position)
+            for position, (name, run) in enumerate(runs.items())
+        }
+        try:
+            errors = [error for error in (future.exception() for future in futures.values()) if error is not None]
+        except BaseException:
+            stop.set()
+            raise
+    for error in sorted(errors, key=lambda error: isinstance(error, _Stopped)):
+        raise error
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _loops_for(llm: Any) -> int:
+    """Give how many loops a language model keeps busy."""
+    return llm.generator.max_batch_size if hasattr(llm, "generator") else 1
+
+
+@contextmanager
+def _shared_threads(shares: int) -> Iterator[None]:
+    """Give threads that begin in here an equal share of those that torch computes with."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, threads // shares))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def run_episode(llm: Any, episode: Episode, *, max_new_tokens: int = 120, max_turn: int = 6, **sampling: float) -> EpisodeResult:
@@ -167,14 +213,29 @@ class _Run:
         settings: Mapping[str, int],
         sampling: Sequence[Mapping[str, Any]],
         finished: Callable[[int, EpisodeResult], None] | None,
+        stop: threading.Event,
     ) -> None:
-        self.stop = threading.Event()
+        self.stop = stop
         self.llm = _Stoppable(llm, self.stop)
         self.front = getattr(llm, "front", None)
         self.settings, self.sampling, self.finished = settings, sampling, finished
         self.results: dict[int, EpisodeResult] = {}
+        self.count = len(episodes)
         self._queue = iter(enumerate(episodes))
         self._lock = threading.Lock()
+
+    def results_of_all(self, workers: int, title: str, position: int | None = None) -> EpisodeResults:
+        """Run all episodes under a progress bar.
+
+        Raises:
+            _Stopped: the event was set from outside.
+        """
+        start = time.perf_counter()
+        with tqdm(total=self.count, desc=title, disable=None, unit="episode", position=position) as bar:
+            self.work(min(workers, self.count), bar)
+        if self.stop.is_set():
+            raise _Stopped
+        return EpisodeResults(tuple(self.results[index] for index in range(self.count)), time.perf_counter() - start)
 
     def work(self, workers: int, bar: Any) -> None:
         """Run all episodes; the first error of any loop ends them all and is raised."""
