@@ -1,7 +1,7 @@
 """What each lever of the training step is worth: xagent's step with all of them, without each, and with one alone.
 
     python benchmarks/levers.py [--vocabulary 8192 128256] [--variants NAME...] [--steps 5] [--rounds 3] [--add]
-    python benchmarks/levers.py --smoke        # what `make bench-smoke` runs: a small model, a minute; variants in bf16 where the processor has it
+    python benchmarks/levers.py --smoke        # what `make bench-smoke` runs: small, a minute; bf16 where the processor has it
 
 Everyone trains the same model (Llama's shape, hidden 256, 6 layers) by LoRA r 8 on the same global batches of eight samples of
 long-tailed length, 27 % of the tokens trained. The losses must be those of the bare loop (`bare_loop.py`), step for step: if not,
