@@ -17,8 +17,11 @@ METRICS = {"episodes", "valid_format", "right_tool", "right_arguments", "solved"
 STAGES = ["generate", "convert", "train", "pth_to_hf", "merge", "evaluate"]
 
 
-def test_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_whole_story_replaces_an_earlier_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "iter_999999.pth").write_text("from another time")
     run_demo(tmp_path, conversations=30, episodes=3)
+    assert not (tmp_path / "train" / "iter_999999.pth").exists()
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert set(report) == {"base", "tuned", "seconds"}
     for model in ("base", "tuned"):
@@ -35,13 +38,6 @@ def test_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert (settings["template"], settings["protocol"]) == ("llama3_chat", "react")
     printed = capsys.readouterr().out
     assert "episodes solved" in printed and "report.md" in printed
-
-
-def test_a_second_demo_replaces_the_first(tmp_path: Path) -> None:
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "iter_999999.pth").write_text("from another time")
-    run_demo(tmp_path, conversations=20, episodes=1)
-    assert not (tmp_path / "train" / "iter_999999.pth").exists()
 
 
 def test_a_demo_without_conversations_is_refused_before_anything_is_written(
