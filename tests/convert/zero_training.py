@@ -13,6 +13,7 @@ import deepspeed
 import torch
 from tiny import VOCABULARY, logits_of, train_adapter
 
+from xagent.engine.extension_builds import release_left_builds
 from xagent.model.checkpoint import seal_directory, temporary_directory, to_plain
 
 
@@ -67,6 +68,7 @@ def main(stage: int, base: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
+    release_left_builds()
     deepspeed.init_distributed("gloo")
     for number in sys.argv[3:]:
         main(int(number), Path(sys.argv[1]), Path(sys.argv[2]) / f"zero{number}")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -165,22 +163,6 @@ optim_wrapper = dict(
 """
     assert train_cli(configs("xtuner", parts=[words]), tmp_path) == 0
     assert losses_in(tmp_path) == losses_in(reference)
-
-
-def test_a_build_that_was_cut_off_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch waits for ever for who holds such a lock, and a killed process holds it for ever."""
-    from xagent.engine import strategy
-
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    said: list[str] = []
-    monkeypatch.setattr(strategy, "print_log", lambda text, **options: said.append(text))
-    for place, minutes in (("old/lock", 50), ("py311_cpu/old/lock", 30), ("new/lock", 0)):
-        (tmp_path / place).parent.mkdir(parents=True)
-        (tmp_path / place).touch()
-        os.utime(tmp_path / place, (time.time() - minutes * 60,) * 2)
-    strategy._warn_of_left_locks()
-    assert [text.partition(": ")[0] for text in said] == [str(tmp_path / "old/lock"), str(tmp_path / "py311_cpu/old/lock")]
-    assert "50 minutes ago" in said[0] and "delete the file" in said[0]
 
 
 def test_a_failure_after_the_last_step_loses_no_training(configs, train_cli, capsys, monkeypatch, tmp_path: Path) -> None:

@@ -7,11 +7,8 @@ from them. mmengine's own assume a GPU, load without ``weights_only`` and write 
 from __future__ import annotations
 
 import datetime
-import logging
-import os
 import random
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,11 +19,11 @@ import torch
 from mmengine._strategy import DDPStrategy, SingleDeviceStrategy
 from mmengine._strategy.deepspeed import DeepSpeedStrategy
 from mmengine.dist import all_gather_object, barrier, broadcast, is_main_process
-from mmengine.logging import print_log
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import BaseOptimWrapper
 from torch import nn
 
+from xagent.engine.extension_builds import release_left_builds
 from xagent.engine.optim_wrapper import WindowDeepSpeedOptimWrapper, WindowOptimWrapper
 from xagent.engine.sequence_parallel import join_sequence_group
 from xagent.errors import CheckpointError
@@ -49,7 +46,6 @@ _NOT_THE_WRAPPERS = ("type", "optimizer", "constructor", "loss_scale", "dtype")
 
 _FUSED_OR_NOT = {"fused", "foreach", "capturable", "differentiable"}
 TIMEOUT = datetime.timedelta(minutes=30)
-_BUILD_SECONDS = 120
 
 
 def random_state() -> dict[str, Any]:
@@ -238,8 +234,7 @@ class DeepSpeed(_Resumable, DeepSpeedStrategy):
     def _setup_distributed(self, launcher: str | None = None, backend: str | None = None, **kwargs: Any) -> None:
         import deepspeed
 
-        if os.environ.get("RANK", "0") == "0":
-            _warn_of_left_locks()
+        release_left_builds()
         device = local_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -324,25 +319,6 @@ class DeepSpeed(_Resumable, DeepSpeedStrategy):
         names = sorted(self.model.module.trained_names())
         if meta.get("trained_names") not in (None, names):
             raise CheckpointError(f"{path}: the checkpoint is from another config: other tensors were trained in it")
-
-
-def _warn_of_left_locks() -> None:
-    """Name the locks of builds that were cut off: torch waits for such a build's end without a word, for ever."""
-    from torch.utils.cpp_extension import get_default_build_root
-
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    for lock in sorted([*root.glob("*/lock"), *root.glob("*/*/lock")]):
-        try:
-            age = time.time() - lock.stat().st_mtime
-        except FileNotFoundError:
-            continue  # that build has just ended
-        if age > _BUILD_SECONDS:
-            print_log(
-                f"{lock}: a process began to compile a part of DeepSpeed {age / 60:.0f} minutes ago; this one may wait "
-                "for it. If that one was killed meanwhile, delete the file",
-                logger="current",
-                level=logging.WARNING,
-            )
 
 
 def _check_resumable(path: Path, world_size: int, kind: str, resume: bool) -> None:
