@@ -14,6 +14,8 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3 pyth
 TORCH_SPEC ?= torch==2.13.0
 # What pytest is given besides: make test TESTS=tests/test_cli.py
 TESTS ?=
+# How many processes the tests run in: as many as there are cores, at most four. `make WORKERS=0 test`: in one, with its threads.
+WORKERS ?= logical
 
 export DS_BUILD_OPS := 0
 export TOKENIZERS_PARALLELISM := false
@@ -24,7 +26,8 @@ demo: $(STAMP)
 	$(PY) -m xagent.cli demo
 
 test: check-compiler $(STAMP)
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -q -m "not slow and not gpu" --durations=10 $(TESTS)
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m pytest -q -n $(WORKERS) --maxprocesses 4 --dist worksteal \
+		-m "not slow and not gpu" --durations=10 $(TESTS)
 
 slow: check-compiler $(STAMP)
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" XAGENT_HYPOTHESIS=search $(PY) -m pytest -q -m "slow or gpu" --durations=10 $(TESTS)

@@ -114,6 +114,8 @@ def test_weights_and_states_by_hand(shape: Path) -> None:
     assert parts["gradients"] == parts["trained weights"] == parts["optimizer"] / 2 == 4 * sizes.trainable
     half = measure_model({**model, "autocast_dtype": "bf16"})
     assert half.frozen_bytes == 2 * (6 * layer + tables // 2) + 4 * (tables // 2 + norms), "linear weights in 16 bits"
+    stored = {**model, "llm": {**model["llm"], "dtype": "bfloat16"}}
+    assert measure_model(stored).frozen_bytes == sizes.frozen_bytes, "what is multiplied in fp32 is kept so"
     nf4 = {**model, "llm": {**model["llm"], "quantization_config": dict(type=BitsAndBytesConfig, load_in_4bit=True)}}
     assert measure_model(nf4).frozen_bytes == int(6 * layer * memory.NF4_BYTES) + 4 * (tables + norms)
 

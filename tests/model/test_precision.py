@@ -92,8 +92,16 @@ def test_nothing_is_cast_without_autocast_or_in_full_training(half_base: Path) -
     assert {value.dtype for value in exact.parameters()} == {torch.float32, torch.uint8}
 
 
-def test_copies_of_whole_modules_train_in_fp32(half_base: Path) -> None:
-    model = finetune(half_base, nf4=True, lora={**LORA, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]})
+def test_lora_on_16_bit_weights_is_in_fp32_where_nothing_is_cast(half_base: Path) -> None:
+    """On a CPU without bf16 instructions they would make the whole pass bf16, rounded and many times slower."""
+    as_stored = finetune(half_base, autocast_dtype="fp32")
+    assert {value.dtype for value in as_stored.parameters()} == {torch.float32}
+    assert_equal(step(as_stored), step(finetune(half_base, dtype="float32", autocast_dtype="fp32")))
+
+
+@pytest.mark.parametrize("nf4", [False, True])
+def test_copies_of_whole_modules_train_in_fp32(half_base: Path, nf4: bool) -> None:
+    model = finetune(half_base, nf4=nf4, lora={**LORA, "target_modules": ["q_proj"], "modules_to_save": ["lm_head"]})
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     assert any("lm_head.modules_to_save" in name for name in trained)
     assert {value.dtype for value in trained.values()} == {torch.float32}

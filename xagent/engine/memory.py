@@ -91,7 +91,9 @@ def measure_model(model_config: Mapping[str, Any]) -> Sizes:
             continue
         if quantised and id(parameter) in frozen_linear:
             size += parameter.numel() * NF4_BYTES
-        elif autocast is not None and parameter.dim() == 2 and id(parameter) not in tables:
+        elif autocast is None:
+            size += parameter.numel() * torch.float32.itemsize
+        elif parameter.dim() == 2 and id(parameter) not in tables:
             size += parameter.numel() * autocast.itemsize
         else:
             size += parameter.nbytes

@@ -65,7 +65,8 @@ class SupervisedFinetune(BaseModel):
         use_activation_checkpointing: recompute activations in the backward pass to save memory: of all layers (True, ``full``),
             of every second one (``selective``), or of none (False, ``none``). The engine also takes ``auto`` (see
             :mod:`xagent.engine.memory`).
-        autocast_dtype: ``auto`` (see :func:`~xagent.model.loading.choose_autocast`), ``bf16``, ``fp16`` or ``fp32``.
+        autocast_dtype: ``auto`` (see :func:`~xagent.model.loading.choose_autocast`), ``bf16``, ``fp16`` or ``fp32``; in fp32,
+            weights that are not quantised are kept in fp32 too, frozen or not.
         loss_normalization: the weighted losses of a whole accumulation window, on all ranks, are divided by the sum of their
             ``weights``, or by the number of trained ``tokens`` as ModelScope SWIFT does; see docs/loss-weights.md.
         loss_chunk_size: trained positions whose logits exist at a time; ``auto`` bounds them by bytes, None takes all at once (as
@@ -118,11 +119,10 @@ class SupervisedFinetune(BaseModel):
         apply_liger(model, use_liger_kernel, device)
         if quantised:
             freeze_quantised(model, self.autocast_dtype)
+        elif lora is None or self.autocast_dtype is None:
+            model.float()  # what is trained, and what is multiplied in fp32: 16-bit weights would make all of it 16-bit
         self.llm: nn.Module = with_lora(model, lora, fused_lora) if lora is not None else model
-        if lora is None:
-            self.llm.float()
-        elif quantised:
-            in_fp32(self.llm)
+        in_fp32(self.llm)
         cast_frozen_linear(self.llm, self.autocast_dtype)
         enable_recomputing(model, recomputed)
         if by_bitsandbytes(model):
