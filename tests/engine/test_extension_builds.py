@@ -71,7 +71,7 @@ def test_a_fresh_lock_that_nobody_here_holds_may_be_another_machines(lock: Path,
     started = time.monotonic()
     assert release_left_builds(quiet_seconds=2.5) == [lock]
     assert time.monotonic() - started >= 2
-    assert len(said) == 2 and "nobody on this machine does; waiting for it" in said[0] and "delete the file" in said[0]
+    assert len(said) == 2 and "nobody on this machine does; waiting until" in said[0] and "delete the file" in said[0]
 
 
 def test_a_build_that_ends_meanwhile_is_waited_for_and_nothing_removed(

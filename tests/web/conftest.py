@@ -19,3 +19,9 @@ def on_this_computer() -> Iterator[None]:
     config.set_option("server.address", "localhost")
     yield
     config.set_option("server.address", before)
+
+
+@pytest.fixture(autouse=True)
+def own_main_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit makes each page it runs the main module, which processes that a later test starts would run."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
