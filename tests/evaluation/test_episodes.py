@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import threading
 import time
 
@@ -243,6 +245,25 @@ def test_a_model_that_fails_ends_those_beside_it() -> None:
         evaluate_side_by_side({"beside": beside, "breaks": Breaks("x")}, list(generate_episodes(300, 1)))
     assert beside.asked < 100
     assert torch.get_num_threads() == threads
+
+
+def test_ctrl_c_ends_all_models_side_by_side() -> None:
+    class Patient(Scripted):
+        asked = 0
+
+        def chat(self, messages, **settings) -> str:
+            self.asked += 1
+            if self.asked == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.02)
+            return super().chat(messages)
+
+    interrupted, threads = Patient("Final Answer:x"), torch.get_num_threads()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_side_by_side({"one": interrupted, "other": Scripted("Final Answer:x")}, list(generate_episodes(500, 1)))
+    assert interrupted.asked < 100
+    assert torch.get_num_threads() == threads
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("models", "episodes"))]
 
 
 def test_nothing_and_what_cannot_be_run() -> None:
