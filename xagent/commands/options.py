@@ -61,6 +61,7 @@ def add_placement(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--dtype",
         choices=("bf16", "fp16", "fp32"),
-        help="of the weights (default: the checkpoint's; on a CPU without bf16 instructions fp32 reads prompts several times as fast)",
+        help="of the weights (default: the checkpoint's; on a CPU without bf16 instructions fp32 reads prompts several times "
+        "as fast)",
     )
     group.add_argument("--device", default="auto", metavar="NAME", help="where to compute (default: %(default)s)")
