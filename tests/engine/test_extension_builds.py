@@ -82,6 +82,14 @@ def test_a_build_that_ends_meanwhile_is_waited_for_and_nothing_removed(
     assert release_left_builds() == [] and len(said) == 1
 
 
+def test_a_folder_that_cannot_be_written_to_costs_no_training(lock: Path, said: list[str]) -> None:
+    lock.touch()
+    seem_quiet_for(1_000, lock.parent)
+    (lock.parent.parent / ".xagent.lock").mkdir()
+    assert release_left_builds() == [] and lock.exists()
+    assert len(said) == 1 and "can't be tested" in said[0] and "delete it" in said[0]
+
+
 def test_where_nothing_was_ever_compiled_nothing_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "none"))
     assert release_left_builds() == [] and not (tmp_path / "none").exists()

@@ -33,29 +33,35 @@ def release_left_builds(quiet_seconds: float = QUIET_SECONDS) -> list[Path]:
         The locks that were removed, each told in the log.
     """
     root = _build_root()
-    if not root.is_dir():
-        return []
     removed = []
     for lock in sorted([*root.glob("*/lock"), *root.glob("*/*/lock")]):
-        told = False
-        while True:
-            with FileLock(root / ".xagent.lock"):
-                quiet = _quiet_for(lock)
-                if quiet is None or _held(lock):
-                    break
-                if quiet >= quiet_seconds:
-                    lock.unlink(missing_ok=True)
-                    removed.append(lock)
-                    _tell(f"{lock}: left by a process that was killed while it compiled or loaded a part of DeepSpeed; removed")
-                    break
-            if not told:
-                _tell(
-                    f"{lock}: someone compiles a part of DeepSpeed, and nobody on this machine does; waiting until nothing was "
-                    f"written there for {quiet_seconds:.0f} s. If that process was killed, delete the file to go on at once"
-                )
-                told = True
-            time.sleep(_POLL_SECONDS)
+        try:
+            if _release(lock, root / ".xagent.lock", quiet_seconds):
+                removed.append(lock)
+        except OSError as error:  # somebody else's folder, or one that is not to be written to
+            _tell(f"{lock}: a lock of DeepSpeed's compiled parts that can't be tested ({error}); if loading hangs, delete it")
     return removed
+
+
+def _release(lock: Path, guard: Path, quiet_seconds: float) -> bool:
+    """Wait until a lock is gone, held by a living process, or removed, and tell whether it was removed."""
+    told = False
+    while True:
+        with FileLock(guard):
+            quiet = _quiet_for(lock)
+            if quiet is None or _held(lock):
+                return False
+            if quiet >= quiet_seconds:
+                lock.unlink(missing_ok=True)
+                _tell(f"{lock}: left by a process that was killed while it compiled or loaded a part of DeepSpeed; removed")
+                return True
+        if not told:
+            _tell(
+                f"{lock}: someone compiles a part of DeepSpeed, and nobody on this machine does; waiting until nothing was "
+                f"written there for {quiet_seconds:.0f} s. If that process was killed, delete the file to go on at once"
+            )
+            told = True
+        time.sleep(_POLL_SECONDS)
 
 
 def _build_root() -> Path:
