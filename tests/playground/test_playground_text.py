@@ -33,29 +33,29 @@ def texts_of(record: dict) -> str:
     return "\n".join(message["content"] for message in record.get("messages") or record["conversation"])
 
 
+@pytest.fixture(scope="module")
+def lessons() -> list[dict]:
+    """Records of each of the nano base's lessons."""
+    return [record for lesson in LESSONS for record in pretraining_records(1500, 1, lesson)]
+
+
 @pytest.mark.parametrize("name", [tool.name for tool in held_out_tools()])
 def test_the_filter_knows_every_held_out_tool(name: str) -> None:
     assert holds_held_out_text(f"... '{name}' ...")
 
 
-def test_no_training_text_holds_anything_held_out() -> None:
+def test_no_training_text_holds_anything_held_out(lessons: list[dict]) -> None:
     held_out = sorted(text.lower() for text in held_out_strings())
-    texts = [texts_of(record).lower() for lesson in LESSONS for record in pretraining_records(1500, 1, lesson)]
+    texts = [texts_of(record).lower() for record in lessons]
     texts += [texts_of(agent_flan_record(episodes)).lower() for _, episodes in training_conversations(1500, seed=20_000)]
     found = {text for text in held_out for spoken in texts if text in spoken}
     assert not found
 
 
-def test_no_training_text_asks_what_an_examination_asks() -> None:
+def test_no_training_text_asks_what_an_examination_asks(lessons: list[dict]) -> None:
     """The demo's questions, and those of other seeds: a question's own text decides which of the two it is for."""
     examined = {episode.question for seed in (90_001, 5) for episode in generate_episodes(600, seed)}
-    asked = {
-        message["content"]
-        for lesson in LESSONS
-        for record in pretraining_records(1500, 1, lesson)
-        for message in record["messages"]
-        if message["role"] == "user"
-    }
+    asked = {message["content"] for record in lessons for message in record["messages"] if message["role"] == "user"}
     for share in (0.0, 1.0):
         conversations = training_conversations(800, 20_000, invented_share=0.3, most_questions=2, disguised_share=share)
         episodes = [episode for _, episodes in conversations for episode in episodes]
