@@ -259,8 +259,12 @@ def test_ctrl_c_ends_all_models_side_by_side() -> None:
             return super().chat(messages)
 
     interrupted, threads = Patient("Final Answer:x"), torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt):
-        evaluate_side_by_side({"one": interrupted, "other": Scripted("Final Answer:x")}, list(generate_episodes(500, 1)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # torchrun, started in this process, leaves its own
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_side_by_side({"one": interrupted, "other": Scripted("Final Answer:x")}, list(generate_episodes(500, 1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert interrupted.asked < 100
     assert torch.get_num_threads() == threads
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("models", "episodes"))]
