@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from free_ports import free_port
 
 from xagent import __version__, cli
 from xagent.cli import main
@@ -305,9 +306,7 @@ def test_our_fault_in_one_process_comes_through(tmp_path: Path, monkeypatch: pyt
 
 
 def test_two_machines_meet_at_the_given_address(tmp_path: Path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (tmp_path / "standin_worker.py").write_text(WORKER.format(body="open(f'rank{rank}', 'w').write(os.environ['GROUP_RANK'])"))
     code = (
         "import sys; from xagent.commands import launch; launch.WORKER_MODULE = 'standin_worker'; "

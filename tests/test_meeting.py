@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 
 from xagent.commands.meeting import open_store
 from xagent.errors import XAgentError
@@ -31,9 +32,7 @@ exits.join_meeting(member)
 def meet(tmp_path: Path, body: str, **env: str) -> tuple[list[int], list[str]]:
     """Run two processes; give exit codes and standard errors."""
     (tmp_path / "member.py").write_text(MEMBER.format(body=body))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     inherited = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK")}
     inherited |= {"PYTHONPATH": str(ROOT), "TORCH_CPP_LOG_LEVEL": "ERROR", **env}  # no word of tries before the store is there
     words = [sys.executable, str(tmp_path / "member.py")]

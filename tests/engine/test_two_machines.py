@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from free_ports import free_port
 from tiny_models import losses_in
 from training_fixtures import ROOT, cfg_options
 
@@ -26,9 +26,7 @@ def two_machines(config: Path, work_dir: Path, *arguments: str, by_variables: bo
 
     ``on_second__NAME=VALUE`` among the options is given to the second machine alone.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     apart = {name.removeprefix("on_second__"): options.pop(name) for name in list(options) if name.startswith("on_second__")}
     started = []
     for rank in (1, 0):

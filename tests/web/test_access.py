@@ -7,6 +7,7 @@ import os
 import socket
 
 import pytest
+from free_ports import free_port
 
 from xagent.cli import main
 from xagent.commands import web
@@ -83,9 +84,7 @@ def test_what_streamlit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XAGENT_WEB_TOKEN", "")
     parser = argparse.ArgumentParser()
     web.add_arguments(parser)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     web.run(parser.parse_args(["./merged", "--compare=b", "--token", "s", "--address", "127.0.0.1", "--port", str(port)]))
     [words] = told
     pairs = dict(zip(words[2:-4:2], words[3:-4:2], strict=False))

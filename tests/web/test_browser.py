@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 
 pytest.importorskip("selenium.webdriver", reason="needs selenium: pip install selenium")
 
@@ -27,9 +27,7 @@ ROOT = PAGE.parents[2]
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A server of the scripted page."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     settings = ["--server.address=localhost", f"--server.port={port}", "--server.headless=true", "--server.fileWatcherType=none"]
     words = [sys.executable, "-m", "streamlit", "run", str(PAGE), *settings, "--browser.gatherUsageStats=false"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XAGENT_WEB_TOKEN": ""}
