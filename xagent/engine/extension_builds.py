@@ -27,7 +27,7 @@ def release_left_builds(quiet_seconds: float = QUIET_SECONDS) -> list[Path]:
 
     A lock that a living process of this machine holds stays. One that nobody here holds is removed when nothing was written
     beside it for ``quiet_seconds``; until then it is waited for, and the log says so. Every process of a run may call it: a lock
-    that one of them has taken anew is seen as held.
+    that one of them has taken anew is seen as held. Extensions of other programs in the same folder are treated alike.
 
     Returns:
         The locks that were removed, each told in the log.
