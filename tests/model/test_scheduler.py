@@ -189,7 +189,9 @@ def test_a_prompt_that_is_short_enough_is_read_in_one_piece(running) -> None:
     model.model.register_forward_pre_hook(lambda _, args, kwargs: steps.append(kwargs["input_ids"].shape[1]), with_kwargs=True)
     scheduler, go_on = running(model, read_tokens=100), threading.Event()
     heard = [Heard(hold=go_on), Heard(), Heard(), Heard()]
-    for prompt, one in zip([first, *others], heard, strict=True):
+    scheduler.submit(first, heard[0], 4, NEVER)
+    assert heard[0].begun.wait(20), "the others come together, while it is held"
+    for prompt, one in zip(others, heard[1:], strict=True):
         scheduler.submit(prompt, one, 4, NEVER)
     go_on.set()
     assert [len(one.ids) for one in heard] == [4] * 4
