@@ -338,14 +338,31 @@ def test_ctrl_c_stops_all_processes(tmp_path: Path):
     assert err == ""
 
 
-def test_a_taken_port_is_named(capsys, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("nodes", "where", "advice"),
+    [(1, "localhost", "left out, a free one is found"), (2, "127.0.0.1", "the same on every machine")],
+)
+def test_a_taken_port_is_named(nodes: int, where: str, advice: str):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        monkeypatch.setattr(launch, "_RENDEZVOUS_SECONDS", 2)
-        with pytest.raises(XAgentError, match=f"can't meet at 127.0.0.1:{port}"):
-            launch.start(launch.Processes(1, 2, 0, "127.0.0.1", port), [])
+        with pytest.raises(XAgentError) as refused:
+            launch.start(launch.Processes(1, nodes, 0, "127.0.0.1", port), [])
+    why = "the port is taken on this machine, maybe by another training"
+    assert str(refused.value).startswith(f"the processes can't meet at {where}:{port}: {why}; choose another with --master-port")
+    assert str(refused.value).endswith(advice)
+
+
+def test_a_port_that_is_none_is_named():
+    with pytest.raises(XAgentError, match="--master-port 70000: expected 1 to 65535"):
+        launch.start(launch.Processes(2, 1, 0, "127.0.0.1", 70000), [])
+
+
+def test_the_callers_signal_handlers_are_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)]
+    assert start_workers(tmp_path, monkeypatch, "pass") == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)] == before
 
 
 def test_only_the_crash_that_came_first_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +32,7 @@ from xagent.errors import XAgentError
 WORKER_MODULE = "xagent.cli"
 _RENDEZVOUS_SECONDS = 900
 _DEFAULT_PORT = 29500
+_ANSWERED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,13 @@ def start(processes: Processes, argv: Sequence[str]) -> int:
     from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    with tempfile.TemporaryDirectory(prefix="xagent_launch_") as folder, _environment(folder, processes.per_node), _quiet():
+    _check_port(processes)
+    with (
+        tempfile.TemporaryDirectory(prefix="xagent_launch_") as folder,
+        _environment(folder, processes.per_node),
+        _quiet(),
+        _signals(),
+    ):
         config = LaunchConfig(
             min_nodes=processes.nodes,
             max_nodes=processes.nodes,
@@ -134,6 +144,30 @@ def start(processes: Processes, argv: Sequence[str]) -> int:
         except (DistNetworkError, RendezvousError) as error:
             raise XAgentError(f"the processes can't meet at {config.rdzv_endpoint}: {error}") from error
     return 0
+
+
+def _check_port(processes: Processes) -> None:
+    """Check that this machine can listen where the others are to find it.
+
+    torch would take whoever listens there for the other machines' meeting point, and try for a minute to meet them.
+    """
+    if processes.node_rank > 0 or (processes.nodes == 1 and processes.port is None):
+        return
+    port = processes.port or _DEFAULT_PORT
+    addr = "localhost" if processes.nodes == 1 else processes.addr
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OverflowError:
+            raise XAgentError(f"--master-port {port}: expected 1 to 65535") from None
+        except OSError as error:
+            taken = error.errno == errno.EADDRINUSE
+            why = "the port is taken on this machine, maybe by another training" if taken else error.strerror
+            others = "; left out, a free one is found" if processes.nodes == 1 else ", the same on every machine"
+            raise XAgentError(
+                f"the processes can't meet at {addr}:{port}: {why}; choose another with --master-port or PORT{others}"
+            ) from error
 
 
 def _rendezvous(processes: Processes) -> dict[str, object]:
@@ -189,6 +223,21 @@ def _environment(folder: str, per_node: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Give back the caller's handlers of the signals that torchrun's agent answers; outside the main thread it sets none."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _ANSWERED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 @contextmanager
