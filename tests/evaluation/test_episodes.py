@@ -270,6 +270,32 @@ def test_ctrl_c_ends_all_models_side_by_side() -> None:
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("models", "episodes"))]
 
 
+def test_ctrl_c_is_heard_while_the_models_begin() -> None:
+    class Presses(Scripted):
+        asked = 0
+
+        def chat(self, messages, **settings) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            return super().chat(messages)
+
+    class Late(Scripted):
+        @property
+        def generator(self) -> None:  # asked for when the first model works already
+            time.sleep(60)
+
+    presses = Presses("Final Answer:x")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_side_by_side({"one": presses, "other": Late("Final Answer:x")}, list(generate_episodes(200, 1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert presses.asked < 100
+
+
 def test_nothing_and_what_cannot_be_run() -> None:
     assert len(evaluate_episodes(Scripted("x"), [])) == 0
     invented = dataclasses.replace(addition(), tools=(ToolSpec("invented"),))
