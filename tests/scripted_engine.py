@@ -50,7 +50,7 @@ class ScriptedStream:
         if self.said.error is not None:
             raise self.said.error
         if self.said.hangs and self.stopped_by is None:
-            assert self.cancelled.wait(30), "nobody cancelled the reply"
+            assert self.cancelled.wait(120), "nobody cancelled the reply"
 
     def cancel(self) -> None:
         self.cancelled.set()

@@ -27,7 +27,7 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVI
 def run(root: Path, script: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Call a script of benchmarks/."""
     command = [sys.executable, str(root / "benchmarks" / script), *words]
-    return subprocess.run(command, capture_output=True, text=True, env=_environment(root), timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=_environment(root), timeout=900)
 
 
 def _printed(repo_root: Path, code: str) -> Any:

@@ -27,7 +27,7 @@ def run(*words: str, cwd: Path | None = None, env: dict[str, str] | None = None)
     root = Path(cli.__file__).resolve().parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root), **(env or {})}
     command = [sys.executable, "-m", "xagent.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=600)
 
 
 @pytest.fixture
@@ -300,7 +300,7 @@ def test_a_users_fault_in_both_processes_is_shown_once(tmp_path: Path, monkeypat
 
 
 def test_our_fault_in_one_process_comes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
-    body = "if rank == 0: time.sleep(60)\nelse: 1 / 0"
+    body = "if rank == 0: time.sleep(600)\nelse: 1 / 0"
     assert start_workers(tmp_path, monkeypatch, body) == 1
     assert "ZeroDivisionError" in capfd.readouterr().err
 
@@ -315,12 +315,12 @@ def test_two_machines_meet_at_the_given_address(tmp_path: Path):
     root = str(Path(cli.__file__).resolve().parents[1])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path)])}
     machines = [subprocess.Popen([sys.executable, "-c", code, str(rank)], cwd=tmp_path, env=env) for rank in (1, 0)]
-    assert [machine.wait(timeout=120) for machine in machines] == [0, 0]
+    assert [machine.wait(timeout=300) for machine in machines] == [0, 0]
     assert [(tmp_path / f"rank{rank}").read_text() for rank in (0, 1)] == ["0", "1"]
 
 
 def test_ctrl_c_stops_all_processes(tmp_path: Path):
-    body = "open(f'rank{rank}', 'w').close()\ntry: time.sleep(60)\nexcept KeyboardInterrupt: sys.exit(130)"
+    body = "try:\n    open(f'rank{rank}', 'w').close()\n    time.sleep(600)\nexcept KeyboardInterrupt: sys.exit(130)"
     (tmp_path / "standin_worker.py").write_text(WORKER.format(body=body))
     code = (
         "import sys; from xagent.commands import launch; launch.WORKER_MODULE = 'standin_worker'; "
@@ -329,11 +329,11 @@ def test_ctrl_c_stops_all_processes(tmp_path: Path):
     root = str(Path(cli.__file__).resolve().parents[1])
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([root, str(tmp_path)])}
     starter = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(tmp_path.glob("rank*"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
     starter.send_signal(signal.SIGINT)
-    _, err = starter.communicate(timeout=60)
+    _, err = starter.communicate(timeout=300)
     assert starter.returncode == 130
     assert err == ""
 
@@ -366,7 +366,12 @@ def test_the_callers_signal_handlers_are_given_back(tmp_path: Path, monkeypatch:
 
 
 def test_only_the_crash_that_came_first_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd):
-    body = "time.sleep(0.5 * (1 - rank)); report_crash(f'crash of {rank}'); time.sleep(1); sys.exit(1)"
+    body = (
+        "def wait_for(other):\n"
+        "    while not os.path.exists(os.path.join(os.environ['XAGENT_FAULT_DIR'], f'crash_{other:05}')): time.sleep(0.01)\n"
+        "if rank == 0: wait_for(1); time.sleep(0.1)\n"  # files are told apart by their times
+        "report_crash(f'crash of {rank}'); wait_for(1 - rank); sys.exit(1)"
+    )
     assert start_workers(tmp_path, monkeypatch, body) == 1
     err = capfd.readouterr().err
     assert "process 1:\ncrash of 1" in err and "crash of 0" not in err

@@ -20,6 +20,9 @@ import os, sys, time
 from xagent.commands import exits, meeting
 rank, port = int(sys.argv[1]), int(sys.argv[2])
 os.environ.update(RANK=str(rank), GROUP_RANK=str(rank))
+meeting._STILL_SECONDS = 300.0  # a process that a busy machine lets wait is not gone
+if {rests}:
+    meeting._LOOK_SECONDS = 3600.0  # the watcher rests, as if the main thread were quicker
 store = meeting.open_store("127.0.0.1", port, keep=rank == 0, rank=rank, world=2)
 member = meeting.Meeting(
     store, world=2, guests=1, keeps_store=rank == 0, machine=rank, when_told=exits.answer_failure
@@ -29,9 +32,9 @@ exits.join_meeting(member)
 """
 
 
-def meet(tmp_path: Path, body: str, **env: str) -> tuple[list[int], list[str]]:
+def meet(tmp_path: Path, body: str, rests: bool = False, **env: str) -> tuple[list[int], list[str]]:
     """Run two processes; give exit codes and standard errors."""
-    (tmp_path / "member.py").write_text(MEMBER.format(body=body))
+    (tmp_path / "member.py").write_text(MEMBER.format(body=body, rests=rests))
     port = free_port()
     inherited = {name: value for name, value in os.environ.items() if name not in ("LOCAL_RANK", "RANK")}
     inherited |= {"PYTHONPATH": str(ROOT), "TORCH_CPP_LOG_LEVEL": "ERROR", **env}  # no word of tries before the store is there
@@ -57,17 +60,16 @@ def test_a_fault_of_one_is_told_and_ends_the_other(tmp_path: Path, failing: int)
 
 def test_what_follows_from_anothers_failure_is_not_shown(tmp_path: Path) -> None:
     body = (
-        "member._ended.set()\n"  # the watcher rests, as if the main thread were quicker
         "if rank == 0:\n    while not member._store.check(['first']): time.sleep(0.01)\n    exits.report_lost('lost a partner')\n"
         "else:\n    exits.report_crash('the crash')\nsys.exit(1)"
     )
-    codes, errors = meet(tmp_path, body)
+    codes, errors = meet(tmp_path, body, rests=True)
     assert codes == [1, 1]
     assert errors == ["", "the crash\n"]
 
 
 def test_two_different_faults_are_both_shown(tmp_path: Path) -> None:
-    codes, errors = meet(tmp_path, "member._ended.set()\nexits.report_fault(f'fault {rank}')\nsys.exit(2)")
+    codes, errors = meet(tmp_path, "exits.report_fault(f'fault {rank}')\nsys.exit(2)", rests=True)
     assert codes == [2, 2]
     assert errors == ["xagent: error: fault 0\n", "xagent: error: fault 1\n"]
 
@@ -81,8 +83,8 @@ def test_on_another_machine_the_starter_is_left_the_message(tmp_path: Path) -> N
 
 
 def test_an_equal_fault_on_each_machine_is_left_for_each_starter(tmp_path: Path) -> None:
-    body = "member._ended.set()\nexits.report_fault('no such data')\nsys.exit(2)"
-    codes, _ = meet(tmp_path, body, XAGENT_FAULT_DIR=str(tmp_path), LOCAL_RANK="0")
+    body = "exits.report_fault('no such data')\nsys.exit(2)"
+    codes, _ = meet(tmp_path, body, rests=True, XAGENT_FAULT_DIR=str(tmp_path), LOCAL_RANK="0")
     assert codes == [2, 2]
     left = sorted((path.name, path.read_text()) for path in tmp_path.glob("*fault_0*"))
     first = int(left[0][0][-1])

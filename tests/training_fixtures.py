@@ -59,7 +59,7 @@ def train_process() -> Callable[..., subprocess.CompletedProcess[str]]:
     ) -> subprocess.CompletedProcess[str]:
         words = [sys.executable, "-m", "xagent.cli", "train", str(config), "--work-dir", str(work_dir), *arguments]
         inherited = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "OMP_NUM_THREADS": "1", **(env or {})}
-        return subprocess.run([*words, *cfg_options(options)], capture_output=True, text=True, env=inherited, timeout=300)
+        return subprocess.run([*words, *cfg_options(options)], capture_output=True, text=True, env=inherited, timeout=900)
 
     return call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -58,11 +59,21 @@ def command(tmp_path: Path) -> str:
     return shlex.join([sys.executable, str(path)])
 
 
-def test_a_server_s_tools_are_called_and_it_is_ended(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """Give the processes that were started since the test began; what an earlier test left is no server's."""
+    before = psutil.Process().children(recursive=True)
+    return lambda: [child for child in psutil.Process().children(recursive=True) if child not in before]
+
+
+def test_a_server_s_tools_are_called_and_it_is_ended(
+    command: str, children: Callable[[], list[psutil.Process]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XAGENT_TEST_SECRET", "hush")
+    monkeypatch.setitem(McpServer.__init__.__kwdefaults__, "timeout", 120.0)  # to import its package takes a while
     with load_tools([shlex.quote(f"mcp:{command}"), "playground:add_numbers"]) as box:
-        children = psutil.Process().children(recursive=True)
-        assert any("a server.py" in " ".join(child.cmdline()) for child in children)
+        started = children()
+        assert any("a server.py" in " ".join(child.cmdline()) for child in started)
         assert list(box.tools) == ["add", "fail", "hang", "leave", "secret", "add_numbers"]
         assert box.tools["add"].spec.description == "Add two numbers."
         assert box.tools["add"].spec.parameters["required"] == ["first", "second"]
@@ -75,17 +86,18 @@ def test_a_server_s_tools_are_called_and_it_is_ended(command: str, monkeypatch: 
         gone = box.run("leave", {})
         assert gone.fault == "error" and gone.text.startswith("leave failed")
         assert box.run("add", {"first": 2, "second": 3}).fault == "error"
-    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert not psutil.wait_procs(started, timeout=60)[1]
 
 
-def test_a_call_that_hangs_is_given_up_and_the_server_killed(command: str) -> None:
+def test_a_call_that_hangs_is_given_up_and_the_server_killed(command: str, children: Callable[[], list[psutil.Process]]) -> None:
     with McpServer(shlex.split(command), timeout=120) as server:
         server.timeout = 1.0
         tools = {tool.name: tool for tool in server.tools()}
         with pytest.raises(Exception, match="hang failed"):
             tools["hang"].run({})
-        children = psutil.Process().children(recursive=True)
-    assert not psutil.wait_procs(children, timeout=20)[1]
+        started = children()
+        assert started
+    assert not psutil.wait_procs(started, timeout=60)[1]
 
 
 def test_a_server_that_does_not_start_says_why() -> None:

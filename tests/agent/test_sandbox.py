@@ -20,16 +20,22 @@ PATIENT = Limits(wall_seconds=60)
 FENCES = pytest.mark.parametrize("guard_only", [False, True], ids=["kernel", "guard"])
 
 
-def leftovers() -> set[str]:
-    return {name for name in os.listdir(tempfile.gettempdir()) if name.startswith("xagent-python-")}
+def until_the_clock_ends(code: str, output: str) -> None:
+    """Run code that prints this and goes on; a machine that is too busy to start Python in the first time gets more."""
+    for seconds in (5, 20, 80):
+        run = run_python(code, Limits(wall_seconds=seconds))
+        assert run.end == "wall time"
+        if run.output:
+            break
+    assert run.output == output
 
 
-def test_code_is_run_and_its_last_line_is_shown() -> None:
-    before = leftovers()
+def test_code_is_run_and_its_last_line_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # in the common one other tests run code meanwhile
     code = "import math\nprint('hello 你好')\nopen('note.txt', 'w').write('x')\nmath.sqrt(16)"
     run = run_python(code, PATIENT)
     assert (run.output, run.end, run.exit_code) == ("hello 你好\n4.0\n", "finished", 0)
-    assert isinstance(run.isolation, Isolation) and leftovers() <= before
+    assert isinstance(run.isolation, Isolation) and list(tmp_path.iterdir()) == []
     if run.isolation.processes == "seccomp":
         assert run_python("import asyncio\nasyncio.run(asyncio.sleep(0, 'slept'))", PATIENT).output == "'slept'\n"
 
@@ -88,17 +94,16 @@ def test_where_the_kernel_helps_secrets_can_t_be_read(tmp_path: Path) -> None:
 
 def test_limits_end_what_breaks_them() -> None:
     start = time.monotonic()
-    hang = run_python("print('begun', flush=True)\nimport time\ntime.sleep(100)", Limits(wall_seconds=5))
-    assert (hang.end, hang.output) == ("wall time", "begun\n")
+    until_the_clock_ends("print('begun', flush=True)\nimport time\ntime.sleep(1000)", "begun\n")
     busy = run_python("while True: pass", Limits(wall_seconds=90, cpu_seconds=1))
     assert (busy.end, busy.exit_code < 0) == ("killed", True)
     loud = run_python("while True: print('a' * 10000)", Limits(wall_seconds=60, output_bytes=5000))
     assert (loud.end, len(loud.output)) == ("output", 5000)
     assert "MemoryError" in run_python("x = bytearray(3 << 30)", PATIENT).output
     assert "OSError: [Errno 27]" in run_python("open('a', 'wb').write(bytes(2 << 20))", Limits(60, file_bytes=1 << 20)).output
-    many = "for i in range(100):\n    open(str(i), 'wb').write(bytes(1 << 20))\nimport time\ntime.sleep(100)"
+    many = "for i in range(100):\n    open(str(i), 'wb').write(bytes(1 << 20))\nimport time\ntime.sleep(1000)"
     assert run_python(many, Limits(60, folder_bytes=8 << 20)).end == "folder"
-    assert time.monotonic() - start < 240
+    assert time.monotonic() - start < 900
 
 
 def test_nothing_goes_on_after_the_end() -> None:
@@ -106,12 +111,12 @@ def test_nothing_goes_on_after_the_end() -> None:
     code = "import signal, threading, time\nfor kind in (1, 2, 13, 15):\n    signal.signal(kind, signal.SIG_IGN)\n"
     code += "threading.Thread(target=time.sleep, args=(1000,)).start()\nprint('end', flush=True)"
     before = {process.pid for process in psutil.Process().children(recursive=True)}
-    run = run_python(code, Limits(wall_seconds=5))
-    assert (run.end, run.output) == ("wall time", "end\n")
+    until_the_clock_ends(code, "end\n")
     assert {process.pid for process in psutil.Process().children(recursive=True)} <= before
 
 
-def test_the_tool_turns_ends_into_observations_and_is_off_unless_asked_for() -> None:
+def test_the_tool_turns_ends_into_observations_and_is_off_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interpreter_module, "_GRACE_S", 60.0)  # a box that gives up says something else
     assert "python" not in load_tools("playground:dates").tools
     one = python_tool(Limits(wall_seconds=60, output_bytes=1000))
     box = ToolBox([one])

@@ -62,10 +62,18 @@ MADE_UP = "Observation: no fire\nFinal Answer: no"
 class Talk:
     """A chat over a script, and what it showed."""
 
-    def __init__(self, script: str, *replies: str | Said, tools: str | None = None, streams: bool = True, **options) -> None:
+    def __init__(
+        self,
+        script: str,
+        *replies: str | Said,
+        tools: str | None = None,
+        streams: bool = True,
+        out: io.StringIO | None = None,
+        **options,
+    ) -> None:
         self.engine = ScriptedEngine(*replies)
         self.session = AgentSession(self.engine, load_tools(tools) if tools else ToolBox(), **options)
-        out, err = io.StringIO(), io.StringIO()
+        out, err = out or io.StringIO(), io.StringIO()
         Chat(self.session, PipedLines(io.StringIO(script)), Screen(out, err, streams)).run()
         self.out, self.err = out.getvalue(), err.getvalue()
 
@@ -146,10 +154,19 @@ def test_a_cut_answer_a_wrong_tool_and_a_cut_call_are_told() -> None:
     assert "[no call, the reply was cut inside a call, at 33 tokens: nothing was run]" in talk.out
 
 
+class Impatient(io.StringIO):
+    """Presses Ctrl-C once a reply has come so far: not before somebody listens to it."""
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        if self.getvalue() == "I will talk for ever":
+            threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+        return written
+
+
 def test_ctrl_c_stops_the_reply_and_not_the_program() -> None:
     before = signal.getsignal(signal.SIGINT)
-    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
-    talk = Talk("Hi\nHo\n", Said("I will talk for ever", hangs=True), "Aha!")
+    talk = Talk("Hi\nHo\n", Said("I will talk for ever", hangs=True), "Aha!", out=Impatient())
     assert (talk.out, talk.err) == ("I will talk for ever\nAha!\n", "(stopped by the user)\n")
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -21,7 +21,7 @@ from xagent.errors import XAgentError
 
 Write = Callable[..., Path]
 
-SLOW_RUN = """
+RUN = """
 import sys, time
 from transformers import AutoTokenizer
 from xagent.data import parts, process_hf_dataset
@@ -29,15 +29,18 @@ from xagent.data.formats import openai_map_fn
 
 parts.ROWS_IN_PART = 8
 
-def slow_map_fn(row):
-    time.sleep(float(sys.argv[3]))
+def watched_map_fn(row):
     with open(sys.argv[4], "a") as file:
         file.write(row["id"] + "\\n")
+        while int(row["id"]) >= int(sys.argv[3]):  # comes no further, and shows that it lives
+            file.write("waits\\n")
+            file.flush()
+            time.sleep(0.01)
     return openai_map_fn(row)
 
 if __name__ == "__main__":
     tokenizer = AutoTokenizer.from_pretrained(sys.argv[2])
-    data = process_hf_dataset(sys.argv[1], tokenizer, 128, slow_map_fn, template="qwen_chat", num_proc=int(sys.argv[5]))
+    data = process_hf_dataset(sys.argv[1], tokenizer, 128, watched_map_fn, template="qwen_chat", num_proc=int(sys.argv[5]))
     print(data.report.records, data.report.kept, data.report.tokens, [row["input_ids"].sum() for row in data])
 """
 
@@ -49,15 +52,15 @@ def talk(number: int) -> dict[str, Any]:
 
 @pytest.fixture
 def run(cache: Path, tmp_path: Path, write_jsonl: Write, chatml: PreTrainedTokenizerFast) -> Callable[..., subprocess.Popen[str]]:
-    """Start a process that prepares 80 records in parts of 8, writing down each record that it reads."""
+    """Start a process that prepares 80 records in parts of 8, writing down each record that it reads; at one it may stay."""
     chatml.save_pretrained(str(tmp_path / "tokenizer"))
     path = write_jsonl(*map(talk, range(80)))
     script = tmp_path / "run.py"
-    script.write_text(SLOW_RUN)
+    script.write_text(RUN)
     environment = {**os.environ, "HF_DATASETS_CACHE": str(tmp_path / "hf")}
 
-    def start(seconds: float, log: Path, num_proc: int) -> subprocess.Popen[str]:
-        words = [sys.executable, str(script), str(path), str(tmp_path / "tokenizer"), str(seconds), str(log), str(num_proc)]
+    def start(stays_at: int, log: Path, num_proc: int) -> subprocess.Popen[str]:
+        words = [sys.executable, str(script), str(path), str(tmp_path / "tokenizer"), str(stays_at), str(log), str(num_proc)]
         return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
     return start
@@ -67,13 +70,13 @@ def run(cache: Path, tmp_path: Path, write_jsonl: Write, chatml: PreTrainedToken
 def test_a_killed_run_goes_on(
     run: Callable[..., subprocess.Popen[str]], cache: Path, tmp_path: Path, num_proc: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run(0.02, tmp_path / "first.log", num_proc)
-    deadline = time.monotonic() + 120
+    first = run(40, tmp_path / "first.log", num_proc)
+    deadline = time.monotonic() + 600
     while len(list(cache.glob("*.tmp/part-*.json"))) < 3:
         assert first.poll() is None and time.monotonic() < deadline, first.communicate()
         time.sleep(0.01)
     os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    first.communicate(timeout=60)
     (folder,) = cache.glob("*.tmp")
     time.sleep(0.3)
     finished = {path.name: path.stat().st_mtime_ns for path in part_files(folder) if path.with_suffix(".json").is_file()}
@@ -86,8 +89,8 @@ def test_a_killed_run_goes_on(
         file.seek(200)
         file.write(b"\xff")
 
-    second = run(0, tmp_path / "second.log", num_proc)
-    out, errors = second.communicate(timeout=120)
+    second = run(80, tmp_path / "second.log", num_proc)
+    out, errors = second.communicate(timeout=600)
     assert second.returncode == 0, errors
     kept = len(finished) - 1
     assert f"{8 * kept} of 80 records were encoded by an earlier run" in errors
@@ -99,7 +102,7 @@ def test_a_killed_run_goes_on(
     assert not list(cache.glob("*.tmp")) and not list(folder.glob("unfinished*"))
 
     monkeypatch.setenv("XAGENT_CACHE", str(tmp_path / "other"))
-    whole, errors = run(0, tmp_path / "third.log", 1).communicate(timeout=120)
+    whole, errors = run(80, tmp_path / "third.log", 1).communicate(timeout=600)
     assert out == whole and out.startswith("80 80 "), errors
 
 
@@ -164,7 +167,9 @@ def test_a_damaged_part_is_made_again(table: Any, tmp_path: Path, fault: str) ->
 def test_a_process_that_is_killed_is_a_clear_fault(table: Any, tmp_path: Path) -> None:
     def deadly(batch: Any, indices: list[int]) -> dict[str, list[Any]]:
         if indices[0] >= 2048:
-            time.sleep(1)
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "part-000000000000.json").is_file() and time.monotonic() < deadline:
+                time.sleep(0.01)  # until the other process has finished its part
             os.kill(os.getpid(), signal.SIGKILL)
         return columns(batch, indices)
 

@@ -235,9 +235,9 @@ def test_a_model_that_fails_ends_those_beside_it() -> None:
         asked = 0
 
         def chat(self, messages, **settings) -> str:
-            failing.wait(10)
+            assert failing.wait(120)
             self.asked += 1
-            time.sleep(0.01)
+            time.sleep(0.1)  # a hundred times: who fails has so long to be heard
             return super().chat(messages)
 
     beside, threads = Waits("Final Answer:x"), torch.get_num_threads()
@@ -255,7 +255,7 @@ def test_ctrl_c_ends_all_models_side_by_side() -> None:
             self.asked += 1
             if self.asked == 5:
                 os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.02)
+            time.sleep(0.1)  # a hundred times: so long may Ctrl-C take
             return super().chat(messages)
 
     interrupted, threads = Patient("Final Answer:x"), torch.get_num_threads()
@@ -268,6 +268,32 @@ def test_ctrl_c_ends_all_models_side_by_side() -> None:
     assert interrupted.asked < 100
     assert torch.get_num_threads() == threads
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("models", "episodes"))]
+
+
+def test_ctrl_c_is_heard_while_the_models_begin() -> None:
+    class Presses(Scripted):
+        asked = 0
+
+        def chat(self, messages, **settings) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)
+            return super().chat(messages)
+
+    class Late(Scripted):
+        @property
+        def generator(self) -> None:  # asked for when the first model works already
+            time.sleep(60)
+
+    presses = Presses("Final Answer:x")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_side_by_side({"one": presses, "other": Late("Final Answer:x")}, list(generate_episodes(200, 1)))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert presses.asked < 100
 
 
 def test_nothing_and_what_cannot_be_run() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from tiny_models import byte_tokenizer, llama_config
@@ -92,11 +94,19 @@ def test_the_requests_own_stop_word_comes_before_the_leads(engine) -> None:
 
 @pytest.mark.parametrize("place", [0, 1, 7])
 def test_cancelled_at_any_place(engine, place: int) -> None:
-    word = a_word(engine)
+    word, passes, go_on = a_word(engine), [], threading.Event()
+
+    def wait_in_the_midst(*_) -> None:
+        passes.append(1)
+        if len(passes) == 100:  # far from the end
+            assert go_on.wait(120)
+
+    engine.scheduler.model.register_forward_pre_hook(wait_in_the_midst)
     stream = led(engine, word, max_new_tokens=400)
     pieces = iter(stream)
     shown = "".join(next(pieces).text for _ in range(place))
     stream.cancel()
+    go_on.set()
     reply = stream.reply() if place == 0 else (list(pieces), stream.reply())[1]
     assert reply.finish_reason == "cancelled" and reply.text.startswith(shown) and reply.new_tokens < 400
 

@@ -96,11 +96,26 @@ def test_log_probabilities_come_with_their_pieces(engine) -> None:
 
 
 def test_a_reply_is_cancelled_from_another_thread(engine) -> None:
+    passes, begun, go_on = [], threading.Event(), threading.Event()
+
+    def wait_in_the_midst(*_) -> None:
+        passes.append(1)
+        if len(passes) == 20:
+            begun.set()
+            assert go_on.wait(120)
+
+    def cancel() -> None:
+        assert begun.wait(120)
+        stream.cancel()
+        go_on.set()
+
+    engine.scheduler.model.register_forward_pre_hook(wait_in_the_midst)
     stream = engine.submit(request(engine, max_new_tokens=400))
-    threading.Timer(0.05, stream.cancel).start()
+    threading.Thread(target=cancel).start()
     shown = "".join(delta.text for delta in stream)
     reply = stream.reply()
     assert (reply.finish_reason, reply.text) == ("cancelled", shown)
+    assert reply.new_tokens == 20, "the pass that it was in is its last"
     assert engine.prompts.text(greedy(engine, 400)).startswith(shown.rstrip("\ufffd"))
     stream.cancel()
 

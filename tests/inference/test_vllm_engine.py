@@ -154,7 +154,8 @@ def test_a_machine_that_vanishes_is_missed_while_it_says_nothing(server: StandIn
     server.is_silent = True
     stream = engine.submit(ask(engine))
     until(lambda: stream._socket is not None)
-    assert stream._socket is not None and stream._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    with stream._lock:  # held until all is said to the socket
+        assert stream._socket is not None and stream._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
     stream.cancel()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 import torch
-from test_scheduler import Heard, prompts, tiny_llama
+from test_scheduler import PATIENCE, Heard, prompts, tiny_llama
 from tiny_models import byte_tokenizer
 
 from xagent.errors import ConfigError
@@ -97,7 +97,7 @@ def test_a_constraint_that_fails_ends_its_own_request_alone(grammars: JsonGramma
     broken, other = Heard(), Heard()
     scheduler.submit(prompts(5)[0], broken, 20, END, constraint=constraint)
     scheduler.submit(prompts(7)[0], other, 20, frozenset([-1]))
-    assert len(other.ids) == 20 and broken.ended.wait(60)
+    assert len(other.ids) == 20 and broken.ended.wait(PATIENCE)
     scheduler.close()
     assert isinstance(broken.fault, ConfigError) and "can't be followed any more" in str(broken.fault)
 

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tiny_models import byte_tokenizer
@@ -147,8 +147,9 @@ def until(holds: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def raw_request(address: str, text: str) -> socket.socket:
-    """Send bytes as they are; the socket is left open."""
+    """Send bytes as they are; the socket is left open. A server may answer, and close it, before it has read all."""
     host, _, port = address.removeprefix("http://").partition(":")
     connection = socket.create_connection((host, int(port)), timeout=60)
-    connection.sendall(text.encode())
+    with suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(text.encode())
     return connection

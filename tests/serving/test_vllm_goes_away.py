@@ -10,9 +10,11 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from free_ports import free_port
 from scripted import byte_prompts, serving, until
 from vllm_stand_in import StandIn, saying
 
+from xagent.inference import vllm
 from xagent.inference.vllm import VllmEngine
 
 ASK: Any = [{"role": "user", "content": "Hi"}]
@@ -21,8 +23,9 @@ CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture
-def server() -> Iterator[StandIn]:
-    made = StandIn()
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    monkeypatch.setattr(vllm, "_HEALTH_SECONDS", 60.0)
+    made = StandIn(free_port())  # one that it can have again, whoever connects meanwhile
     made.start()
     yield made
     made.die()

@@ -69,7 +69,8 @@ def _settle(page: AppTest) -> AppTest:
 
 def _until(page: AppTest, what: Callable[[], bool]) -> AppTest:
     """Look at the page, as its fragment does, until something holds."""
-    for _ in range(400):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         if what():
             return page
         time.sleep(0.05)

@@ -115,11 +115,11 @@ def evaluate_side_by_side(
     settings = {"max_new_tokens": max_new_tokens, "max_turn": max_turn}
     runs = {name: _Run(llm, chosen, settings, [{}] * len(chosen), None, stop) for name, llm in llms.items()}
     with _shared_threads(len(runs)), ThreadPoolExecutor(len(runs), thread_name_prefix="models") as pool:
-        futures = {
-            name: pool.submit(run.results_of_all, _loops_for(llms[name]), name, position)
-            for position, (name, run) in enumerate(runs.items())
-        }
-        try:
+        try:  # Ctrl-C may also come while they are begun
+            futures = {
+                name: pool.submit(run.results_of_all, _loops_for(llms[name]), name, position)
+                for position, (name, run) in enumerate(runs.items())
+            }
             errors = [error for error in (future.exception() for future in futures.values()) if error is not None]
         except BaseException:
             stop.set()
@@ -244,8 +244,8 @@ class _Run:
         if self.front is not None:
             self.front.join(workers)
         with ThreadPoolExecutor(workers, thread_name_prefix="episodes") as pool:
-            futures = [pool.submit(self._loop, bar) for _ in range(workers)]
             try:
+                futures = [pool.submit(self._loop, bar) for _ in range(workers)]
                 errors = [error for error in (future.exception() for future in futures) if error is not None]
             except BaseException:
                 self.stop.set()
