@@ -76,9 +76,9 @@ class Ticket(Row):
 class Scheduler:
     """Runs a model for requests of many threads, in a thread of its own, from the first request until :meth:`close`.
 
-    A greedy reply is that of :class:`xagent.model.generation.Generator`, and what is drawn depends on the request's seed and not on
-    what else runs, both up to rounding between tokens that are equally likely: rarely in fp32, now and then in 16 bits. Requests of
-    different adapters never share a step.
+    A greedy reply is that of :class:`xagent.model.generation.Generator`, and what is drawn depends on the request's seed and not
+    on what else runs: both up to rounding between equally likely tokens, which is rare in fp32 and not so rare in 16 bits.
+    Requests of different adapters never share a step.
 
     Args:
         model: any causal language model of transformers, in eval mode from now on.
