@@ -17,7 +17,7 @@ max_length = 2048
 batch_size = 1
 accumulative_counts = 1
 max_epochs = 1
-lr = 2.4e-3
+lr = 1.6e-3
 warmup_ratio = 0.05
 
 save_steps = 200

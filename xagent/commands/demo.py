@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--conversations",
         type=int,
         metavar="N",
-        help="how many to train on (default: what six minutes on two cores allow, 1500 where these multiply in bf16, else 550)",
+        help="how many to train on (default: what six minutes on two cores allow, 900 where these multiply in bf16, else 550)",
     )
 
 

@@ -27,7 +27,7 @@ from xagent.playground.records import write_raw_agent_flan
 
 CONFIG = "nano_qlora_agent"
 BASE = "xagent:nano/base"
-CONVERSATIONS, CONVERSATIONS_IN_16_BITS = 550, 1_500
+CONVERSATIONS, CONVERSATIONS_IN_16_BITS = 550, 900
 """How many are trained on, so that all of it ends within six minutes on two cores: the second where a training multiplies in 16
 bits, which is several times as fast."""
 
