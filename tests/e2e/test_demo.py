@@ -52,7 +52,7 @@ def test_the_help_says_how_many_conversations_there_are(capsys: pytest.CaptureFi
     """It can't ask the demo's own constants, which would import torch."""
     assert main(["demo", "--help"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert f"{demo.CONVERSATIONS_IN_16_BITS} where these multiply in bf16, else {demo.CONVERSATIONS})" in shown
+    assert f"{demo.CONVERSATIONS_IN_16_BITS} where this machine's cores multiply in bf16, else {demo.CONVERSATIONS}:" in shown
 
 
 def test_processors_that_multiply_in_16_bits_train_on_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

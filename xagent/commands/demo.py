@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--conversations",
         type=int,
         metavar="N",
-        help="how many to train on (default: what six minutes on two cores allow, 900 where these multiply in bf16, else 550)",
+        help="how many to train on (default: 900 where this machine's cores multiply in bf16, else 500: within six minutes on two)",
     )
 
 
