@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--conversations",
         type=int,
         metavar="N",
-        help="how many to train on (default: 900 where this machine's cores multiply in bf16, else 500: within six minutes on two)",
+        help="how many to train on (default: 900 where this machine's cores multiply in bf16, else 500: six minutes on two)",
     )
 
 

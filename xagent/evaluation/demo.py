@@ -28,8 +28,8 @@ from xagent.playground.records import write_raw_agent_flan
 CONFIG = "nano_qlora_agent"
 BASE = "xagent:nano/base"
 CONVERSATIONS, CONVERSATIONS_IN_16_BITS = 500, 900
-"""How many are trained on. The first end within six minutes on two cores. Where a training multiplies in 16 bits, which is several
-times as fast, 1,500 would too; but what more than the second teach, they teach of the tools that training knows."""
+"""How many are trained on. The first end within six minutes on two cores. Where a training multiplies in 16 bits, which is
+several times as fast, 1,500 would too; but what more than the second teach, they teach of the tools that training knows."""
 
 MOST_QUESTIONS = 2
 """Each asks one question or two."""
