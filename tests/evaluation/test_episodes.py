@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -247,6 +248,15 @@ def test_a_model_that_fails_ends_those_beside_it() -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.fixture
+def ctrl_c_raises() -> Iterator[None]:
+    """Have Ctrl-C raise KeyboardInterrupt, as in a program that has just begun, whatever ran in this process before."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_ends_all_models_side_by_side() -> None:
     class Patient(Scripted):
         asked = 0
@@ -259,17 +269,14 @@ def test_ctrl_c_ends_all_models_side_by_side() -> None:
             return super().chat(messages)
 
     interrupted, threads = Patient("Final Answer:x"), torch.get_num_threads()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # torchrun, started in this process, leaves its own
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            evaluate_side_by_side({"one": interrupted, "other": Scripted("Final Answer:x")}, list(generate_episodes(500, 1)))
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_side_by_side({"one": interrupted, "other": Scripted("Final Answer:x")}, list(generate_episodes(500, 1)))
     assert interrupted.asked < 100
     assert torch.get_num_threads() == threads
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("models", "episodes"))]
 
 
+@pytest.mark.usefixtures("ctrl_c_raises")
 def test_ctrl_c_is_heard_while_the_models_begin() -> None:
     class Presses(Scripted):
         asked = 0
@@ -287,12 +294,8 @@ def test_ctrl_c_is_heard_while_the_models_begin() -> None:
             time.sleep(60)
 
     presses = Presses("Final Answer:x")
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            evaluate_side_by_side({"one": presses, "other": Late("Final Answer:x")}, list(generate_episodes(200, 1)))
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate_side_by_side({"one": presses, "other": Late("Final Answer:x")}, list(generate_episodes(200, 1)))
     assert presses.asked < 100
 
 

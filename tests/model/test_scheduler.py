@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -86,13 +85,6 @@ def running():
     yield make
     for scheduler in made:
         scheduler.close()
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def alone(model, prompt: list[int], limit: int, stop_ids=NEVER, **sampling) -> list[int]:
@@ -289,7 +281,13 @@ def test_closing_cancels_all_and_gives_the_model_back(running) -> None:
     scheduler.submit(prompt, heard, 400, NEVER)
     assert heard.begun.wait(PATIENCE) and not model.training
     scheduler.submit(prompt, waiting, 400, NEVER)
-    threading.Thread(target=lambda: (until(lambda: scheduler.closed), go_on.set())).start()
+
+    def go_on_once_it_closes() -> None:
+        while not scheduler.closed:
+            time.sleep(0.001)
+        go_on.set()
+
+    threading.Thread(target=go_on_once_it_closes, daemon=True).start()
     scheduler.close()
     assert heard.end is not None and heard.end[0] == "cancelled" and waiting.end == ("cancelled", 0)
     assert model.training and scheduler.model is None
